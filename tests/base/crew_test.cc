@@ -1,0 +1,60 @@
+#include "base/crew.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+
+#include "base/bounded_queue.h"
+#include "base/errors.h"
+
+namespace davit::base {
+namespace {
+
+TEST(Crew, CarriesEveryItemThroughItsQueues) {
+  BoundedQueue<int> first(2), second(2);
+  std::atomic<int> sum{0}, producers{3};
+  Crew crew([&] { first.stop(), second.stop(); });
+  crew.start("source", [&] {
+    for (int i = 1; i <= 1000; ++i) first.push(i);
+    first.close();
+  });
+  for (int worker = 0; worker < 3; ++worker)
+    crew.start("worker", [&] {
+      while (auto item = first.pop()) second.push(*item * 2);
+      if (--producers == 0) second.close();
+    });
+  crew.start("sink", [&] {
+    while (auto item = second.pop()) sum += *item;
+  });
+  crew.join();
+  EXPECT_EQ(sum, 1000 * 1001);
+}
+
+TEST(Crew, RethrowsTheFirstFailureAndLeavesNobodyWaiting) {
+  for (int run = 0; run < 50; ++run) {
+    BoundedQueue<int> queue(1);
+    Crew crew([&] { queue.stop(); });
+    crew.start("source", [&] {
+      for (int i = 0; queue.push(i);) ++i;
+    });
+    crew.start("sink", [&] {
+      for (int i = 0; i < run; ++i) queue.pop();
+      throw Corrupt("the sink broke");
+    });
+    EXPECT_THROW(crew.join(), Corrupt);
+  }
+}
+
+TEST(Crew, IsJoinedWhenItsOwnerUnwinds) {
+  BoundedQueue<int> queue(1);
+  EXPECT_THROW(
+      {
+        Crew crew([&] { queue.stop(); });
+        crew.start("waits", [&] { queue.pop(); });
+        throw NotFound("the owner failed");
+      },
+      NotFound);
+}
+
+}  // namespace
+}  // namespace davit::base

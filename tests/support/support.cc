@@ -1,0 +1,2 @@
+#include "support/fake_clock.h"
+#include "support/temp_dir.h"

@@ -1,0 +1,61 @@
+#include "base/crew.h"
+
+#include <pthread.h>
+#include <sched.h>
+
+#include <algorithm>
+
+namespace davit::base {
+
+Crew::Crew(std::function<void()> on_failure) : on_failure_(std::move(on_failure)) {}
+
+Crew::~Crew() {
+  bool running = false;
+  for (auto& thread : threads_) running |= thread.joinable();
+  if (running) {
+    // Leaving without join() means that the owner is unwinding: stop the others too.
+    fail(std::make_exception_ptr(std::runtime_error("the owner of these threads failed")));
+    for (auto& thread : threads_)
+      if (thread.joinable()) thread.join();
+  }
+}
+
+void Crew::start(const std::string& name, std::function<void()> work) {
+  threads_.emplace_back([this, work = std::move(work)] {
+    try {
+      work();
+    } catch (...) {
+      fail(std::current_exception());
+    }
+  });
+  ::pthread_setname_np(threads_.back().native_handle(), name.substr(0, 15).c_str());
+}
+
+void Crew::fail(std::exception_ptr failure) {
+  {
+    std::lock_guard lock(mutex_);
+    if (failure_) return;
+    failure_ = std::move(failure);
+  }
+  if (on_failure_) on_failure_();
+}
+
+void Crew::join() {
+  for (auto& thread : threads_)
+    if (thread.joinable()) thread.join();
+  std::exception_ptr failure;
+  {
+    std::lock_guard lock(mutex_);
+    failure = failure_;
+  }
+  if (failure) std::rethrow_exception(failure);
+}
+
+unsigned processor_count() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (::sched_getaffinity(0, sizeof set, &set) != 0) return std::max(1u, std::thread::hardware_concurrency());
+  return static_cast<unsigned>(std::max(1, CPU_COUNT(&set)));
+}
+
+}  // namespace davit::base
