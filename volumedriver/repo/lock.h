@@ -1,0 +1,56 @@
+// restic's lock protocol (restic format facts §11): lock files beside the data, advisory, honoured by every restic.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "repo/repository.h"
+
+namespace davit::repo {
+
+enum class LockMode : uint8_t { shared, exclusive };
+
+// Whose locks they are: the host name is HOST-<installation ID>, so that no restic takes our pid for a local one.
+struct LockIdentity {
+  std::string host;
+  std::string user = "root";
+};
+
+struct LockTiming {
+  std::chrono::milliseconds settle{200};        // between writing the lock and looking again
+  std::chrono::milliseconds refresh{300'000};   // 5 min
+  std::chrono::milliseconds expire{1'350'000};  // 22.5 min without a refresh: the holder must stop
+};
+
+// Held while it lives; refreshed by a thread of its own. release() reports errors, the destructor does not.
+class Lock {
+ public:
+  // Throws Locked (naming host, pid and time of who holds it) when a lock of another is in the way.
+  static std::unique_ptr<Lock> take(Repository& repository, LockMode mode, const LockIdentity& identity,
+                                    const LockTiming& timing = {});
+  ~Lock();
+  void release();
+  // Asked to stop once the lock was lost (it could not be refreshed in time): the holder must stop writing.
+  std::stop_token lost() const;
+
+ private:
+  struct State;
+  explicit Lock(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+struct LockInfo {
+  base::Id id;
+  LockFile lock;
+  bool stale = false;  // older than 30 minutes
+};
+std::vector<LockInfo> list_locks(const Repository& repository);
+// Removes locks for which `which` is true; returns how many.
+size_t remove_locks(Repository& repository, const std::function<bool(const LockInfo&)>& which);
+
+}  // namespace davit::repo

@@ -1,0 +1,89 @@
+// A restic repository, format version 2 (the format: docs/format.md): opened once, used by many jobs at once.
+// Writing goes through an UploadSession (upload.h); removing files is upkeep's. Locks are taken by the caller
+// (lock.h): nothing here checks them.
+// Any thread may call any const member, and load_index/refresh_index, at the same time.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/id.h"
+#include "crypto/seal.h"
+#include "repo/chunker.h"
+#include "repo/index.h"
+#include "repo/snapshot.h"
+#include "store/store.h"
+
+namespace davit::repo {
+
+enum class Compression : uint8_t { automatic, off, max };
+// restic's words: auto, off, max. Throws UsageError.
+Compression parse_compression(std::string_view word);
+
+class Repository {
+ public:
+  // Makes a new one: refuses (Conflict) where a config, a key or a snapshot exists already. Writes the key,
+  // then the config.
+  static std::unique_ptr<Repository> init(std::shared_ptr<store::Store> store, std::string_view password);
+  // Throws NoRepository (no config there), WrongPassword, Corrupt, Unsupported (version 1 or unknown).
+  static std::unique_ptr<Repository> open(std::shared_ptr<store::Store> store, std::string_view password);
+
+  const base::Id& id() const { return config_.id; }
+  const ConfigFile& config() const { return config_; }
+  const crypto::Key& key() const { return key_; }
+  // The key file that opened it; it cannot be removed while in use.
+  const base::Id& key_id() const { return key_id_; }
+  const Chunker& chunker() const { return chunker_; }
+  store::Store& store() const { return *store_; }
+  Compression compression() const { return compression_; }
+  void set_compression(Compression compression) { compression_ = compression; }
+
+  // Reads the index files that were not read yet and forgets those that are gone. Cheap when nothing changed.
+  void refresh_index();
+  const Index& index() const { return *index_; }
+  Index& index() { return *index_; }
+
+  // The blob's plain bytes, verified against its ID. Where several packs hold it, each is tried.
+  // Throws NotFound (no index names it) or Corrupt/IoError naming the pack.
+  base::Bytes load_blob(BlobType type, const base::Id& id) const;
+  // As above, one given copy. `out` is resized; its capacity is kept, so a caller may recycle it.
+  void load_blob_from(const BlobLocation& location, BlobType type, const base::Id& id, base::Bytes& out) const;
+
+  // index, snapshot and lock files: sealed, compressed JSON. The bytes are verified against the name.
+  base::Bytes load_unpacked(store::Kind kind, const base::Id& id) const;
+  base::Id save_unpacked(store::Kind kind, base::ByteView json) const;
+
+  struct SnapshotFile {
+    base::Id id;
+    Snapshot snapshot;
+  };
+  Snapshot load_snapshot(const base::Id& id) const;
+  base::Id save_snapshot(const Snapshot& snapshot) const;
+  // All that can be read, oldest first, served from memory where the file was read before (files never
+  // change). A damaged one is passed to `on_error` (file ID, reason) and left out; without `on_error`, throws.
+  std::vector<SnapshotFile> load_snapshots(
+      const std::function<void(const base::Id&, const std::string&)>& on_error = {}) const;
+
+  // For members of this room and upkeep: use init and open.
+  Repository(std::shared_ptr<store::Store> store, ConfigFile config, crypto::Key key, base::Id key_id);
+  ~Repository();
+
+ private:
+  struct SnapshotCache;
+  std::shared_ptr<store::Store> store_;
+  ConfigFile config_;
+  crypto::Key key_;
+  base::Id key_id_;
+  Chunker chunker_;
+  Compression compression_ = Compression::automatic;
+  std::unique_ptr<Index> index_;
+  std::unique_ptr<SnapshotCache> snapshot_cache_;
+};
+
+}  // namespace davit::repo

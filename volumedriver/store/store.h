@@ -1,0 +1,67 @@
+// Where the files of a repository are kept. Everything above the stores speaks of kinds and IDs; only a
+// store knows paths, keys or URLs (layout: the restic repository format, "default layout").
+//
+// The contract that every store keeps, and that tests/store/store_contract.h proves for each:
+//  - put: when it returns, the file is durable and visible under its name with exactly these bytes; when it
+//    throws or the process dies, it is either absent or complete. Putting the same name again with the same
+//    bytes is allowed.
+//  - read after write, also through another Store object; list shows every complete file and no other.
+//  - remove: durable when it returns; a file that is not there is no error.
+//  - errors: absence is NotFound; everything else IoError with transient() true where trying again may help.
+// Any thread may call anything, at the same time.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "base/bytes.h"
+#include "base/id.h"
+
+namespace davit::store {
+
+enum class Kind : uint8_t { config, key, data, index, snapshot, lock };
+const char* kind_name(Kind kind);  // "config", "key", …
+
+// A file's name. `config` has no ID: leave it zero.
+struct Name {
+  Kind kind = Kind::config;
+  base::Id id;
+  bool operator==(const Name&) const = default;
+};
+std::string to_string(const Name& name);  // "index/1a2b3c4d…", for messages
+
+struct FileInfo {
+  base::Id id;
+  uint64_t size_bytes = 0;
+};
+
+class Store {
+ public:
+  virtual ~Store() = default;
+
+  // Makes what must be there before the first put (directories, a bucket prefix). May be repeated.
+  virtual void prepare() = 0;
+  // `pieces` are written one after another; they are borrowed until it returns.
+  virtual void put(const Name& name, std::span<const base::ByteView> pieces) = 0;
+  // The whole file; throws NotFound, or Corrupt when it is larger than `max_bytes`.
+  virtual base::Bytes get(const Name& name, uint64_t max_bytes) = 0;
+  // Exactly [offset, offset + out.size()); throws NotFound, or Corrupt when the file ends before.
+  virtual void get_range(const Name& name, uint64_t offset, std::span<uint8_t> out) = 0;
+  // Nothing where there is no such file.
+  virtual std::optional<uint64_t> find_size(const Name& name) = 0;
+  // Calls `each` for every file of the kind, in no order, from the calling thread. Not for config.
+  virtual void list(Kind kind, const std::function<void(const FileInfo&)>& each) = 0;
+  virtual void remove(const Name& name) = 0;
+
+  // How many calls at once make sense.
+  virtual unsigned connections() const = 0;
+  // What a user would call it, without secrets: "/var/lib/davit/repository", "s3:host/bucket".
+  virtual std::string describe() const = 0;
+
+  void put(const Name& name, base::ByteView bytes) { put(name, std::span(&bytes, 1)); }
+};
+
+}  // namespace davit::store
