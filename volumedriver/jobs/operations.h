@@ -1,0 +1,165 @@
+// What a person can ask of the daemon, as plain C++: the command line's half of the floor plan. The control API
+// turns JSON into these calls and back. Calls block until the work is done, report through `Emit`, and end early
+// with Cancelled when `stop` is requested (work that others wait for too, such as a scheduled backup, goes on).
+// Any thread may call anything. Errors are base::Error; their kinds decide the exit code.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/id.h"
+#include "repo/snapshot.h"
+#include "upkeep/check.h"
+#include "upkeep/prune.h"
+#include "upkeep/retention.h"
+#include "volumes/registry.h"
+
+namespace davit::jobs {
+
+// Where a job is; emitted a few times a second.
+struct ProgressEvent {
+  std::string volume;          // "" for work on the repository
+  std::string phase;           // waiting, saving, restoring, checking, pruning, …
+  uint64_t files_done = 0, bytes_done = 0, files_total = 0, bytes_total = 0;  // totals 0: unknown
+  uint64_t errors = 0;
+  std::optional<double> fraction;          // 0…1
+  std::optional<int64_t> seconds_left;
+};
+using Emit = std::function<void(const ProgressEvent&)>;
+
+enum class Outcome : uint8_t { ok, partial, failed };
+const char* outcome_name(Outcome outcome);
+
+struct BackupOutcome {
+  std::string volume;
+  Outcome outcome = Outcome::ok;
+  std::string snapshot;        // hex
+  std::string error;           // failed: why
+  repo::Snapshot::Summary summary;
+  std::string consistency;     // live, …
+  double seconds = 0;
+  std::vector<std::string> problems;  // "path: reason", the first 100
+  uint64_t unreadable = 0, changed_while_read = 0;
+};
+
+struct RestoreRequest {
+  std::string reference;                  // DESIGN §1
+  std::string target;                     // a new volume's name; with in_place the volume to overwrite
+  bool in_place = false;                  // saves the volume first, then replaces its content; refused while in use
+  volumes::OptionMap options;             // driver options that override the saved ones
+};
+struct RestoreOutcome {
+  std::string volume, snapshot, safety_snapshot;
+  uint64_t files = 0, bytes = 0;
+  double seconds = 0;
+  std::vector<std::string> problems;
+};
+
+struct SnapshotInfo {
+  base::Id id;
+  repo::Snapshot snapshot;
+  std::string volume;                     // from its path; "" if it is none of davit's
+  bool partial = false;
+};
+
+struct ListedNode {
+  std::string path, type, linktarget;     // path below the volume's root, raw bytes
+  uint32_t mode = 0;                      // st_mode
+  uint32_t uid = 0, gid = 0;
+  uint64_t size_bytes = 0;
+  base::Time mtime{};
+};
+
+struct VolumeStatus {
+  volumes::Volume volume;
+  std::optional<base::Time> next_backup;
+  std::string schedule;                   // effective
+  std::string retention;                  // effective, as text
+  size_t snapshots = 0;
+  std::optional<ProgressEvent> running;   // a job on it
+};
+struct Status {
+  std::string version, installation, host, repository, repository_state;  // state: "ok" or why not
+  bool password_generated = false;        // and not yet exported: tell loudly
+  std::vector<VolumeStatus> volumes;
+  std::vector<VolumeStatus> removed;      // their last backup is still to be stored
+  std::optional<base::Time> last_prune, next_prune;
+  std::string last_prune_error;
+};
+
+struct ForgetRequest {
+  std::vector<std::string> targets;       // volume names, references or snapshot IDs; empty: every volume's policy
+  std::optional<upkeep::Policy> policy;   // overrides the volumes' own
+  bool dry_run = false;
+};
+struct ForgetGroup {
+  std::string volume, host;
+  struct Kept {
+    SnapshotInfo snapshot;
+    std::vector<std::string> reasons;
+  };
+  std::vector<Kept> keep;
+  std::vector<SnapshotInfo> remove;
+};
+
+struct KeyDetails {
+  std::string id, user, host, created;
+  bool current = false;
+};
+
+struct LockDetails {
+  std::string id, host, user;
+  uint64_t pid = 0;
+  base::Time time{};
+  bool exclusive = false, stale = false, ours = false;
+};
+
+struct SettingValue {
+  std::string key, value, origin, description;  // value is "********" for secrets; origin: default, file, environment
+};
+
+class Operations {
+ public:
+  virtual ~Operations() = default;
+
+  // Empty: every volume. One that is running already is joined.
+  virtual std::vector<BackupOutcome> backup(const std::vector<std::string>& volumes, const Emit& emit,
+                                            std::stop_token stop) = 0;
+  virtual RestoreOutcome restore(const RestoreRequest& request, const Emit& emit, std::stop_token stop) = 0;
+  // Waits until nothing runs on the volume (a restore, a backup, a last backup); throws what it failed with.
+  virtual void wait(const std::string& volume, const Emit& emit, std::stop_token stop) = 0;
+
+  // `volume` and `host` empty: all.
+  virtual std::vector<SnapshotInfo> snapshots(const std::string& volume, const std::string& host) = 0;
+  virtual void list_files(const std::string& reference, const std::string& below, bool recursive,
+                          const std::function<void(const ListedNode&)>& each) = 0;
+  virtual Status status() = 0;
+
+  virtual std::vector<ForgetGroup> forget(const ForgetRequest& request) = 0;
+  virtual upkeep::PrunePlan prune(bool dry_run, const Emit& emit, std::stop_token stop) = 0;
+  virtual upkeep::CheckReport check(bool read_data, const Emit& emit, std::stop_token stop) = 0;
+
+  virtual std::vector<KeyDetails> key_list() = 0;
+  virtual std::string key_add(const std::string& new_password) = 0;      // returns the key's ID
+  virtual void key_remove(const std::string& id_prefix) = 0;
+  virtual void key_passwd(const std::string& new_password) = 0;          // adds, switches the daemon, removes the old
+  virtual std::string key_export() = 0;                                   // the password in use
+
+  virtual std::vector<LockDetails> locks() = 0;
+  // Stale ones, or all; never a lock that this daemon holds. Returns how many went.
+  virtual size_t unlock(bool all) = 0;
+
+  virtual std::vector<SettingValue> settings() = 0;
+  // Value nothing: back to the default. Takes effect at once; throws UsageError for an unknown key or bad value.
+  virtual void set_setting(const std::string& key, const std::optional<std::string>& value) = 0;
+  virtual void set_volume_option(const std::string& volume, const std::string& key,
+                                 const std::optional<std::string>& value) = 0;
+};
+
+}  // namespace davit::jobs
