@@ -41,7 +41,7 @@ struct BackupOutcome {
   Outcome outcome = Outcome::ok;
   std::string snapshot;        // hex
   std::string error;           // failed: why
-  repo::Snapshot::Summary summary;
+  repo::SnapshotSummary summary;
   std::string consistency;     // live, …
   double seconds = 0;
   std::vector<std::string> problems;  // "path: reason", the first 100
@@ -140,6 +140,9 @@ class Operations {
   virtual void list_files(const std::string& reference, const std::string& below, bool recursive,
                           const std::function<void(const ListedNode&)>& each) = 0;
   virtual Status status() = 0;
+  // Makes the repository that the settings name. Needed once, and only where they name another than the embedded
+  // default: an empty place that appears by mistake must never pass for a repository without snapshots.
+  virtual std::string init_repository() = 0;  // its ID
 
   virtual std::vector<ForgetGroup> forget(const ForgetRequest& request) = 0;
   virtual upkeep::PrunePlan prune(bool dry_run, const Emit& emit, std::stop_token stop) = 0;
