@@ -1,0 +1,76 @@
+# shellcheck shell=bash
+# What the engines run, made from Debian's packages without any registry: built once in CACHE, imported into each engine.
+
+engine_import_busybox() { engine_import busybox.tar build_busybox davit-test/busybox --change 'CMD ["sh"]'; }
+
+# davit-test/postgres: its entry point initialises /var/lib/postgresql/data where that is empty and runs the server there.
+engine_import_postgres() {
+  engine_import postgres.tar build_postgres davit-test/postgres --change 'ENTRYPOINT ["/entrypoint"]' \
+    --change 'VOLUME ["/var/lib/postgresql/data"]'
+}
+
+engine_import() { # ARCHIVE BUILDER IMAGE CHANGE…
+  local archive name=$3
+  archive=$(cached "$1" "$2") || exit
+  shift 3
+  engine import "$@" "$archive" "$name" >/dev/null
+}
+
+build_busybox() { # ARCHIVE
+  local tree applet
+  tree=$(mktemp -d)
+  mkdir -p "$tree"/{bin,etc,tmp,proc,sys,dev,root,srv/seed}
+  cp "$(command -v busybox)" "$tree/bin/busybox"
+  for applet in $(busybox --list); do
+    [ "$applet" = busybox ] || ln -s busybox "$tree/bin/$applet"
+  done
+  printf 'root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000:user:/tmp:/bin/sh\n' >"$tree/etc/passwd"
+  printf 'root:x:0:\nuser:x:1000:\n' >"$tree/etc/group"
+  chmod 1777 "$tree/tmp"
+  echo "from the image" >"$tree/srv/seed/file" # what an empty volume at /srv/seed gets by copy-up
+  chown -R 1000:1000 "$tree/srv/seed"
+  chmod 750 "$tree/srv/seed"
+  tar -C "$tree" --numeric-owner -cf "$1" .
+  rm -rf "$tree"
+}
+
+build_postgres() { # ARCHIVE
+  local tree suite=bookworm
+  tree=$(mktemp -d -p "$CACHE")
+  chmod 755 "$tree"
+  debootstrap --variant=minbase --include=postgresql,tini "$suite" "$tree" "$(debian_mirror)"
+  rm -rf "$tree"/var/cache/apt/* "$tree"/var/lib/apt/lists/* "$tree"/usr/share/{doc,man,locale}/* \
+    "$tree"/var/lib/postgresql/* "$tree"/usr/lib/llvm* "$tree"/usr/lib/x86_64-linux-gnu/libLLVM* "$tree"/usr/lib/postgresql/*/lib/bitcode
+  cat >"$tree/entrypoint" <<'C'
+#!/bin/sh
+set -e
+export PATH="$(echo /usr/lib/postgresql/*/bin):$PATH" LANG=C.UTF-8
+data=/var/lib/postgresql/data
+if [ "$(id -u)" = 0 ]; then
+  mkdir -p $data /run/postgresql
+  chown postgres:postgres $data /run/postgresql
+  chmod 700 $data
+  exec setpriv --reuid postgres --regid postgres --clear-groups "$0" "$@"
+fi
+[ -s $data/PG_VERSION ] || initdb -D $data --auth=trust --no-sync >/dev/null
+exec postgres -D $data -c jit=off "$@"
+C
+  chmod 755 "$tree/entrypoint"
+  tar -C "$tree" --numeric-owner --exclude=./dev/* --exclude=./proc/* --exclude=./sys/* -cf "$1" .
+  rm -rf --one-file-system "$tree"
+}
+
+# Newer engines and a newer restic than the host may have: Debian 13's packages in a tree of their own.
+build_debian13() { # TREE
+  debootstrap --variant=minbase \
+    --include=docker.io,docker-cli,docker-compose,podman,iptables,iproute2,restic,ca-certificates,netavark,aardvark-dns,crun,runc,uidmap,fuse-overlayfs,slirp4netns,passt \
+    trixie "$1" "$(debian_mirror)"
+  rm -rf "$1"/var/cache/apt/archives/*.deb "$1"/usr/share/{doc,man,locale}/*
+}
+
+# restic_018 ARGUMENT…: Debian 13's restic, with the host's files.
+restic_018() {
+  local tree
+  tree=$(cached debian-13 build_debian13) || exit
+  "$tree"/lib64/ld-linux-x86-64.so.2 --library-path "$tree/lib/x86_64-linux-gnu:$tree/usr/lib/x86_64-linux-gnu" "$tree/usr/bin/restic" "$@"
+}
