@@ -17,6 +17,7 @@
 #include "crypto/seal.h"
 #include "repo/chunker.h"
 #include "repo/index.h"
+#include "repo/small_files.h"
 #include "repo/snapshot.h"
 #include "store/store.h"
 
