@@ -1,11 +1,21 @@
-// The volumes of this installation: what exists, in which state, with which options. One small file a volume
-// (DATA/registry/UUID.json), replaced atomically, so every change is one durable step; directories follow by rename.
+// The volumes of this installation: what exists, in which state, with which options.
 //
 //   creating ─► ready ─► removed (data kept aside until its last backup is stored, then gone)
 //   restoring ─► ready | failed
 //
-// The data: DATA/volumes/NAME when usable; DATA/staging/UUID while it is made; DATA/removed/UUID once removed.
-// Any thread may call anything. Returned records are copies.
+// What a volume is called, its options and its history stand in DATA/registry/UUID.json, replaced
+// atomically. Whether it is usable is said by where its data lies, and one rename is the step that
+// decides:
+//   DATA/staging/UUID          while it is made; worth nothing without its record
+//   DATA/volumes/NAME          usable
+//   DATA/removed/UUID          removed, its last backup not yet stored
+//   DATA/removed/UUID.dropped  worth nothing any more, being deleted
+// The record is brought in line afterwards, here or at the next start. So after a kill at any
+// instant, or a loss of power, a volume is complete or absent, and none is deleted that was not
+// dropped.
+//
+// Any thread may call anything. Calls about one volume follow one another; those about different
+// ones overlap. Returned records are copies.
 #pragma once
 
 #include <cstdint>
@@ -32,56 +42,78 @@ struct LastBackup {
   std::string consistency;  // live, snapshot, paused, fuzzy
   bool partial = false;
   uint64_t files = 0, bytes = 0;
-  std::string error;        // of the last attempt; "" when it succeeded
+  std::string error;  // of the last attempt; "" when it succeeded
 };
 
 struct Volume {
   std::string uuid;
   std::string name;
   State state = State::creating;
-  OptionMap options;              // effective driver options (given ones, else those saved with the snapshot)
+  OptionMap options;  // effective driver options (given ones, else those saved with the snapshot)
   base::Time created{};
-  uint64_t device = 0;            // stable number for hard links
-  std::string source_snapshot;    // restoring: hex ID of the snapshot
-  std::string source_path;        // restoring: its path in the snapshot, "/volumes/NAME"
-  std::string waits_for;          // restoring: UUID of the removed volume whose last backup comes first
-  std::string error;              // failed: why
+  uint64_t device = 0;          // stable number for hard links
+  std::string source_snapshot;  // restoring: hex ID of the snapshot
+  std::string source_path;      // restoring: its path in the snapshot, "/volumes/NAME"
+  std::string waits_for;  // restoring: UUID of the removed volume whose last backup comes first
+  std::string error;      // failed: why
   std::optional<base::Time> removed_at;  // removed
   LastBackup last_backup;
 };
 
 class Registry {
  public:
-  // Reads DATA/registry and finishes what a crash interrupted: a directory that was renamed but not noted, a
-  // record without directory. Staging directories without a record are removed. Throws on a damaged record
-  // (nothing is guessed), naming the file.
+  // Reads DATA/registry and finishes what a crash interrupted: takes each volume for what its place
+  // says, and forgets those whose create was not answered. Deletes no data: sweep() does, in the
+  // background. Throws Corrupt on a damaged record (nothing is guessed), naming the file. A volume
+  // that should be ready and whose directory is missing is `failed` until the directory is back.
   Registry(std::string data_directory, const base::Clock& clock);
   ~Registry();
 
-  // Claims the name: the record is durable when it returns. Throws Conflict when a volume that is not removed has it.
+  // Claims the name; `state` is creating or restoring; `fill` may change the record before it is
+  // written. The record is durable when it returns. A crash forgets a volume that is `creating`,
+  // but not one that is `restoring`. Throws UsageError for a bad name, Conflict when a volume that
+  // is not removed has it, or a directory that no record knows.
   Volume create(const std::string& name, State state, const OptionMap& options,
                 const std::function<void(Volume&)>& fill = {});
-  // creating/restoring -> ready: makes the staged directory visible under its name. Durable.
+  // Makes an empty directory for a volume being made (a subvolume on btrfs), wiping what a former
+  // try left.
+  std::string prepare_staging(const std::string& uuid, const std::function<bool()>& stop = {});
+  // creating/restoring -> ready: makes the staged directory visible under its name. Durable, if
+  // what is in the directory is: sync that before. Throws NotFound when it was removed meanwhile.
   void make_ready(const std::string& uuid);
+  // creating/restoring -> failed. The staged data is wiped when a restore is tried again, or at
+  // removal.
   void set_failed(const std::string& uuid, const std::string& why);
-  // Renames the data aside and notes the time. Volumes that were never ready, and those for which `keep_data` is
-  // false, are dropped at once (their data is removed in the background by the caller through dropped_directory).
+  // failed -> restoring: another try.
+  void set_restoring(const std::string& uuid);
+  // Takes the volume out of the names: its data is moved aside and its time noted. Volumes that
+  // were never ready, and those for which `keep_data` is false, are forgotten at once, and their
+  // data is left to sweep(). Throws NotFound. What it returns has the state removed; find_uuid()
+  // tells whether it is kept.
   Volume remove(const std::string& name, bool keep_data);
-  // A removed volume whose last backup is stored (or not wanted): forget it and delete its data.
+  // The same for the volume of this UUID, which must be creating, restoring or failed; one that is
+  // gone is no error.
+  void abandon(const std::string& uuid);
+  // A removed volume whose last backup is stored (or not wanted): forgets it, then deletes its
+  // data. `stop` true ends the deletion early; sweep() goes on with it. One that is gone is no
+  // error; Conflict if it is not removed.
   void drop(const std::string& uuid, const std::function<bool()>& stop = {});
-  // Changes a record under the lock, durably; throws NotFound.
+  // Deletes data that is worth nothing: dropped, or staged without a record. Takes long: call it in
+  // the background, after start, and after remove() and abandon(). What cannot be deleted is logged
+  // and tried again the next time.
+  void sweep(const std::function<bool()>& stop = {});
+  // Changes a record, durably; throws NotFound. `change` must leave uuid, name and state alone and
+  // not call update().
   Volume update(const std::string& uuid, const std::function<void(Volume&)>& change);
 
-  std::optional<Volume> find(const std::string& name) const;        // not removed ones
+  std::optional<Volume> find(const std::string& name) const;  // not removed ones
   std::optional<Volume> find_uuid(const std::string& uuid) const;
-  std::vector<Volume> list() const;                                  // not removed ones, by name
-  std::vector<Volume> list_removed() const;
+  std::vector<Volume> list() const;          // not removed ones, by name
+  std::vector<Volume> list_removed() const;  // oldest first
 
   // Where the data is in this state.
   std::string directory(const Volume& volume) const;
   std::string volumes_directory() const;
-  // Makes an empty directory for a volume being made (a subvolume on btrfs), wiping what a former try left.
-  std::string prepare_staging(const std::string& uuid, const std::function<bool()>& stop = {});
 
  private:
   struct Impl;

@@ -1,0 +1,506 @@
+#include "volumes/registry.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <condition_variable>
+#include <mutex>
+#include <set>
+
+#include "base/errors.h"
+#include "base/fault.h"
+#include "base/files.h"
+#include "base/log.h"
+#include "volumes/name.h"
+#include "volumes/record.h"
+#include "volumes/volume_directory.h"
+
+namespace davit::volumes {
+
+namespace {
+
+using base::fault_point;
+
+constexpr std::string_view kRecordSuffix = ".json";
+constexpr std::string_view kDroppedSuffix = ".dropped";
+
+struct stat get_status(const std::string& path) {
+  struct stat status;
+  if (::lstat(path.c_str(), &status) != 0) base::throw_errno("cannot stat " + path, errno);
+  return status;
+}
+bool exists(const std::string& path) {
+  struct stat status;
+  if (::lstat(path.c_str(), &status) == 0) return true;
+  if (const int number = errno; number != ENOENT) base::throw_errno("cannot stat " + path, number);
+  return false;
+}
+
+bool is_being_made(const Volume& volume) {
+  return volume.state == State::creating || volume.state == State::restoring;
+}
+
+struct Entry {
+  Volume volume;
+  bool busy = true;    // a call is at work on it; only that call may change it
+  bool known = false;  // its record is durable
+};
+
+}  // namespace
+
+struct Registry::Impl {
+  const std::string data;
+  const base::Clock& clock;
+  const std::string registry = data + "/registry", volumes = data + "/volumes",
+                    staging = data + "/staging", removed = data + "/removed";
+  uint64_t device = 0;
+
+  mutable std::mutex mutex;      // protects what follows; never held during I/O
+  std::condition_variable idle;  // an entry is no longer busy, or gone
+  std::map<std::string, Entry> by_uuid;
+  std::map<std::string, std::string>
+      names;  // of volumes that are not removed; the claim is made before the record
+
+  std::mutex sweeping;  // one sweep at a time
+
+  Impl(std::string data_directory, const base::Clock& the_clock)
+      : data(std::move(data_directory)), clock(the_clock) {}
+
+  std::string record_path(const std::string& uuid) const {
+    return registry + "/" + uuid + std::string(kRecordSuffix);
+  }
+  std::string dropped_path(const std::string& uuid) const {
+    return removed + "/" + uuid + std::string(kDroppedSuffix);
+  }
+  std::string staging_path(const std::string& uuid) const { return staging + "/" + uuid; }
+  std::string removed_path(const std::string& uuid) const { return removed + "/" + uuid; }
+
+  void write(const Volume& volume) const {
+    base::write_file_atomic(record_path(volume.uuid), base::as_bytes(format_record(volume)));
+  }
+  // After a rename has decided: the next start would find the same without this, so a full disk
+  // does not undo it.
+  void note(const Volume& volume) const {
+    try {
+      write(volume);
+    } catch (const base::Error& error) {
+      spdlog::warn("volume {} is {}, but that could not be noted: {}", volume.name,
+                   state_name(volume.state), error.what());
+    }
+  }
+
+  void load();
+  void settle(Volume volume);
+};
+
+namespace {
+
+// The right to change one volume: from take() to the end of its scope no other call is at work on
+// it.
+class Claim {
+ public:
+  Claim(std::mutex& mutex, std::condition_variable& idle, std::map<std::string, Entry>& table,
+        std::map<std::string, std::string>& names, const std::string& uuid)
+      : mutex_(mutex), idle_(idle), table_(table), names_(names), uuid_(uuid) {
+    std::unique_lock lock(mutex_);
+    idle_.wait(lock, [&] {
+      const auto found = table_.find(uuid_);
+      return found == table_.end() || !found->second.busy;
+    });
+    const auto found = table_.find(uuid_);
+    if (found == table_.end()) return;
+    found->second.busy = true;
+    volume_ = found->second.volume;
+  }
+  ~Claim() {
+    if (!volume_) return;
+    {
+      std::lock_guard lock(mutex_);
+      table_.at(uuid_).busy = false;
+    }
+    idle_.notify_all();
+  }
+  Claim(const Claim&) = delete;
+  Claim& operator=(const Claim&) = delete;
+
+  // Nothing when there is no such volume (any more). As it was when the claim began: change a copy,
+  // then publish().
+  const std::optional<Volume>& volume() const { return volume_; }
+
+  void publish(const Volume& changed) {
+    std::lock_guard lock(mutex_);
+    table_.at(uuid_).volume = changed;
+    if (changed.state == State::removed) free_name(changed.name);
+  }
+  void forget() {
+    {
+      std::lock_guard lock(mutex_);
+      free_name(volume_->name);
+      table_.erase(uuid_);
+    }
+    volume_.reset();
+    idle_.notify_all();
+  }
+
+ private:
+  void free_name(const std::string& name) {
+    const auto found = names_.find(name);
+    if (found != names_.end() && found->second == uuid_) names_.erase(found);
+  }
+
+  std::mutex& mutex_;
+  std::condition_variable& idle_;
+  std::map<std::string, Entry>& table_;
+  std::map<std::string, std::string>& names_;
+  const std::string uuid_;
+  std::optional<Volume> volume_;
+};
+
+template <typename Impl>
+Claim take(Impl& impl, const std::string& uuid) {
+  return Claim(impl.mutex, impl.idle, impl.by_uuid, impl.names, uuid);
+}
+
+base::NotFound no_volume(const std::string& name) {
+  return base::NotFound("there is no volume " + name);
+}
+
+}  // namespace
+
+Registry::Registry(std::string data_directory, const base::Clock& clock)
+    : impl_(std::make_unique<Impl>(std::move(data_directory), clock)) {
+  impl_->load();
+}
+
+Registry::~Registry() = default;
+
+void Registry::Impl::load() {
+  for (const std::string& path : {registry, volumes, staging, removed}) {
+    if (exists(path)) continue;
+    base::make_directories(path, 0700);
+    base::sync_directory(data);
+  }
+  device = get_status(data).st_dev;
+
+  std::vector<Volume> found;
+  for (const std::string& file : base::list_directory(registry)) {
+    const std::string path = registry + "/" + file;
+    if (file.find(".json.tmp-") != std::string::npos) {  // an atomic write that a crash ended
+      base::remove_file(path);
+      continue;
+    }
+    if (!file.ends_with(kRecordSuffix)) {
+      spdlog::warn("{} is no record of a volume; it is left alone", path);
+      continue;
+    }
+    try {
+      found.push_back(parse_record(base::get_file(path, kLargestRecord)));
+      if (found.back().uuid + std::string(kRecordSuffix) != file)
+        throw base::Corrupt("it is about another volume");
+    } catch (const base::Unsupported& error) {
+      throw base::Unsupported("cannot read the volume record " + path + ": " + error.what());
+    } catch (const base::Corrupt& error) {
+      throw base::Corrupt(
+          "the volume record " + path + " is damaged: " + error.what() +
+          ". Restore the file, or move it away to forget the volume (its data stays)");
+    }
+  }
+  for (Volume& volume : found) settle(std::move(volume));
+
+  std::set<std::string> expected;
+  for (const auto& [uuid, entry] : by_uuid)
+    if (entry.volume.state == State::ready) expected.insert(entry.volume.name);
+  for (const std::string& name : base::list_directory(volumes))
+    if (!expected.contains(name))
+      spdlog::warn("{}/{} belongs to no volume that davit knows; it is left alone", volumes, name);
+}
+
+// Takes a volume for what its place says, and writes that down where the record says otherwise.
+void Registry::Impl::settle(Volume volume) {
+  const State recorded = volume.state;
+  if (exists(dropped_path(volume.uuid))) {
+    fault_point("registry:settle_dropped");
+    base::remove_file(record_path(volume.uuid));
+    return;
+  }
+  if (exists(removed_path(volume.uuid))) {
+    volume.state = State::removed;
+    if (!volume.removed_at) {  // its rename set the directory's ctime
+      const timespec changed = get_status(removed_path(volume.uuid)).st_ctim;
+      volume.removed_at = base::Time(std::chrono::seconds(changed.tv_sec) +
+                                     std::chrono::nanoseconds(changed.tv_nsec));
+    }
+  } else if (recorded == State::removed) {
+    spdlog::warn("the data of the removed volume {} ({}) is gone; it is forgotten", volume.name,
+                 volume.uuid);
+    base::remove_file(record_path(volume.uuid));
+    return;
+  } else if (exists(volumes + "/" + volume.name)) {
+    volume.state = State::ready;
+    volume.error.clear();
+    volume.waits_for.clear();
+  } else if (recorded == State::creating) {  // its create was never answered
+    fault_point("registry:settle_creating");
+    base::remove_file(record_path(volume.uuid));
+    return;
+  }
+  fault_point("registry:settle");
+  if (volume.state != recorded) note(volume);
+  if (volume.state == State::ready && !exists(volumes + "/" + volume.name)) {
+    // Not written down: the directory may come back.
+    volume.state = State::failed;
+    volume.error = "its directory " + volumes + "/" + volume.name + " is missing";
+    spdlog::error("volume {}: {}", volume.name, volume.error);
+  }
+  if (volume.state != State::removed && !names.emplace(volume.name, volume.uuid).second)
+    throw base::Corrupt("the volume records " + record_path(volume.uuid) + " and " +
+                        record_path(names[volume.name]) + " both claim the name " + volume.name);
+  std::string uuid = volume.uuid;
+  by_uuid.emplace(std::move(uuid), Entry{std::move(volume), false, true});
+}
+
+Volume Registry::create(const std::string& name, State state, const OptionMap& options,
+                        const std::function<void(Volume&)>& fill) {
+  validate_name(name);
+  DAVIT_CHECK(state == State::creating || state == State::restoring);
+  Volume volume;
+  volume.uuid = base::make_uuid();
+  volume.name = name;
+  volume.state = state;
+  volume.options = options;
+  volume.created = impl_->clock.now();
+  volume.device = impl_->device;
+  if (fill) fill(volume);
+  DAVIT_CHECK(volume.name == name && volume.state == state);
+  {
+    std::lock_guard lock(impl_->mutex);
+    if (!impl_->names.emplace(name, volume.uuid).second)
+      throw base::Conflict("there is a volume " + name + " already");
+    impl_->by_uuid.emplace(volume.uuid, Entry{volume, true, false});
+  }
+  std::exception_ptr failure;
+  try {
+    if (exists(impl_->volumes + "/" + name))
+      throw base::Conflict("the directory " + impl_->volumes + "/" + name +
+                           " exists, but no record of such a volume: move it away first");
+    impl_->write(volume);
+    fault_point("registry:created");
+  } catch (...) {
+    failure = std::current_exception();
+    try {
+      base::remove_file(
+          impl_->record_path(volume.uuid));  // it may be there, and only not be synced
+    } catch (const base::Error& error) {
+      spdlog::warn("cannot take back the record of volume {}: {}", name, error.what());
+    }
+  }
+  {
+    std::lock_guard lock(impl_->mutex);
+    if (failure) {
+      impl_->names.erase(name);
+      impl_->by_uuid.erase(volume.uuid);
+    } else {
+      Entry& entry = impl_->by_uuid.at(volume.uuid);
+      entry.known = true;
+      entry.busy = false;
+    }
+  }
+  impl_->idle.notify_all();
+  if (failure) std::rethrow_exception(failure);
+  return volume;
+}
+
+std::string Registry::prepare_staging(const std::string& uuid, const std::function<bool()>& stop) {
+  const Claim claim = take(*impl_, uuid);
+  if (!claim.volume() || !is_being_made(*claim.volume()))
+    throw base::NotFound("the volume " + uuid + " is not being made (any more)");
+  std::string path = impl_->staging_path(uuid);
+  delete_volume_directory(path, stop);
+  if (stop && stop()) throw base::Cancelled();
+  make_volume_directory(path);
+  return path;
+}
+
+void Registry::make_ready(const std::string& uuid) {
+  Claim claim = take(*impl_, uuid);
+  if (!claim.volume() || !is_being_made(*claim.volume()))
+    throw base::NotFound("the volume " + uuid + " is not being made (any more)");
+  Volume volume = *claim.volume();
+  base::sync_directory(impl_->staging_path(uuid));
+  fault_point("registry:make_ready");
+  base::rename_durably(impl_->staging_path(uuid), impl_->volumes + "/" + volume.name);
+  // From here on the volume is ready, whatever the record says.
+  fault_point("registry:is_ready");
+  volume.state = State::ready;
+  volume.error.clear();
+  volume.waits_for.clear();
+  impl_->note(volume);
+  claim.publish(volume);
+}
+
+void Registry::set_failed(const std::string& uuid, const std::string& why) {
+  Claim claim = take(*impl_, uuid);
+  if (!claim.volume() || !is_being_made(*claim.volume()))
+    throw base::NotFound("the volume " + uuid + " is not being made (any more)");
+  Volume volume = *claim.volume();
+  volume.state = State::failed;
+  volume.error = why;
+  impl_->write(volume);
+  fault_point("registry:failed");
+  claim.publish(volume);
+}
+
+void Registry::set_restoring(const std::string& uuid) {
+  Claim claim = take(*impl_, uuid);
+  if (!claim.volume()) throw no_volume(uuid);
+  Volume volume = *claim.volume();
+  if (volume.state != State::failed || volume.source_snapshot.empty())
+    throw base::Conflict("volume " + volume.name + " is " + state_name(volume.state) +
+                         ", so nothing can be restored anew");
+  volume.state = State::restoring;
+  volume.error.clear();
+  impl_->write(volume);
+  claim.publish(volume);
+}
+
+Volume Registry::remove(const std::string& name, bool keep_data) {
+  std::string uuid;
+  {
+    std::lock_guard lock(impl_->mutex);
+    const auto found = impl_->names.find(name);
+    if (found == impl_->names.end()) throw no_volume(name);
+    uuid = found->second;
+  }
+  Claim claim = take(*impl_, uuid);
+  if (!claim.volume() || claim.volume()->state == State::removed) throw no_volume(name);
+  Volume volume = *claim.volume();
+  const bool was_ready = volume.state == State::ready;
+  volume.state = State::removed;
+  volume.removed_at = impl_->clock.now();
+  fault_point("registry:remove");
+  if (was_ready) {
+    // With its data there it is kept or dropped by this one rename.
+    base::rename_durably(impl_->volumes + "/" + name,
+                         keep_data ? impl_->removed_path(uuid) : impl_->dropped_path(uuid));
+    fault_point("registry:moved_aside");
+    if (keep_data) {
+      impl_->note(volume);
+      claim.publish(volume);
+      return volume;
+    }
+  }
+  base::remove_file(impl_->record_path(uuid));
+  fault_point("registry:forgotten");
+  claim.forget();
+  return volume;
+}
+
+void Registry::abandon(const std::string& uuid) {
+  Claim claim = take(*impl_, uuid);
+  if (!claim.volume()) return;
+  if (claim.volume()->state == State::ready || claim.volume()->state == State::removed)
+    throw base::Conflict("volume " + claim.volume()->name + " is " +
+                         state_name(claim.volume()->state));
+  base::remove_file(impl_->record_path(uuid));
+  fault_point("registry:abandoned");
+  claim.forget();
+}
+
+void Registry::drop(const std::string& uuid, const std::function<bool()>& stop) {
+  {
+    Claim claim = take(*impl_, uuid);
+    if (!claim.volume()) return;
+    if (claim.volume()->state != State::removed)
+      throw base::Conflict("volume " + claim.volume()->name + " is " +
+                           state_name(claim.volume()->state) + ", so its data cannot be dropped");
+    fault_point("registry:drop");
+    if (exists(impl_->removed_path(uuid)))
+      base::rename_durably(impl_->removed_path(uuid), impl_->dropped_path(uuid));
+    // From here on the data is worth nothing.
+    fault_point("registry:dropped");
+    base::remove_file(impl_->record_path(uuid));
+    claim.forget();
+  }
+  delete_volume_directory(impl_->dropped_path(uuid), stop);
+}
+
+void Registry::sweep(const std::function<bool()>& stop) {
+  std::lock_guard one(impl_->sweeping);
+  std::vector<std::string> worthless;
+  // Read before the table is asked: a directory is made after its record.
+  const std::vector<std::string> staged = base::list_directory(impl_->staging);
+  for (const std::string& name : base::list_directory(impl_->removed))
+    if (name.ends_with(kDroppedSuffix)) worthless.push_back(impl_->removed + "/" + name);
+  for (const std::string& name : staged) {
+    std::lock_guard lock(impl_->mutex);
+    if (!impl_->by_uuid.contains(name)) worthless.push_back(impl_->staging + "/" + name);
+  }
+  for (const std::string& path : worthless) {
+    if (stop && stop()) return;
+    try {
+      delete_volume_directory(path, stop);
+    } catch (const base::Error& error) {
+      spdlog::warn("cannot delete {} yet: {}", path, error.what());
+    }
+  }
+}
+
+Volume Registry::update(const std::string& uuid, const std::function<void(Volume&)>& change) {
+  Claim claim = take(*impl_, uuid);
+  if (!claim.volume()) throw no_volume(uuid);
+  Volume volume = *claim.volume();
+  change(volume);
+  DAVIT_CHECK(volume.uuid == uuid && volume.name == claim.volume()->name &&
+              volume.state == claim.volume()->state);
+  impl_->write(volume);
+  claim.publish(volume);
+  return volume;
+}
+
+std::optional<Volume> Registry::find(const std::string& name) const {
+  std::lock_guard lock(impl_->mutex);
+  const auto found = impl_->names.find(name);
+  if (found == impl_->names.end()) return std::nullopt;
+  const Entry& entry = impl_->by_uuid.at(found->second);
+  return entry.known ? std::optional(entry.volume) : std::nullopt;
+}
+
+std::optional<Volume> Registry::find_uuid(const std::string& uuid) const {
+  std::lock_guard lock(impl_->mutex);
+  const auto found = impl_->by_uuid.find(uuid);
+  return found != impl_->by_uuid.end() && found->second.known ? std::optional(found->second.volume)
+                                                              : std::nullopt;
+}
+
+std::vector<Volume> Registry::list() const {
+  std::vector<Volume> all;
+  std::lock_guard lock(impl_->mutex);
+  for (const auto& [name, uuid] : impl_->names)
+    if (const Entry& entry = impl_->by_uuid.at(uuid); entry.known) all.push_back(entry.volume);
+  return all;
+}
+
+std::vector<Volume> Registry::list_removed() const {
+  std::vector<Volume> all;
+  {
+    std::lock_guard lock(impl_->mutex);
+    for (const auto& [uuid, entry] : impl_->by_uuid)
+      if (entry.volume.state == State::removed) all.push_back(entry.volume);
+  }
+  std::sort(all.begin(), all.end(),
+            [](const Volume& a, const Volume& b) { return a.removed_at < b.removed_at; });
+  return all;
+}
+
+std::string Registry::directory(const Volume& volume) const {
+  if (volume.state == State::ready) return impl_->volumes + "/" + volume.name;
+  return volume.state == State::removed ? impl_->removed_path(volume.uuid)
+                                        : impl_->staging_path(volume.uuid);
+}
+
+std::string Registry::volumes_directory() const {
+  return impl_->volumes;
+}
+
+}  // namespace davit::volumes
