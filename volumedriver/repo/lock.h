@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "repo/repository.h"
+#include "repo/small_files.h"
 
 namespace davit::repo {
 
