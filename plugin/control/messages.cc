@@ -1,0 +1,270 @@
+#include "control/messages.h"
+
+#include <cmath>
+
+#include "base/bytes.h"
+#include "repo/tree.h"
+
+namespace davit::control {
+
+namespace {
+
+const char* outcome_text(jobs::Outcome outcome) {
+  switch (outcome) {
+    case jobs::Outcome::ok:
+      return "ok";
+    case jobs::Outcome::partial:
+      return "partial";
+    case jobs::Outcome::failed:
+      return "failed";
+  }
+  return "failed";
+}
+
+void put_time(Message& message, const char* field, const std::optional<base::Time>& time) {
+  if (time) message[field] = base::format_utc(*time);
+}
+
+void put_text(Message& message, const char* field, const std::string& text) {
+  if (!text.empty()) message[field] = text;
+}
+
+// Names in a volume are any bytes; JSON holds only UTF-8.
+void put_bytes(Message& message, const std::string& field, const std::string& bytes) {
+  message[field] = bytes;
+  if (!repo::is_utf8(bytes)) message[field + "_base64"] = base::base64(base::as_bytes(bytes));
+}
+
+void put_summary(Message& message, const repo::SnapshotSummary& summary) {
+  message["files_new"] = summary.files_new;
+  message["files_changed"] = summary.files_changed;
+  message["files_unmodified"] = summary.files_unmodified;
+  message["dirs_new"] = summary.dirs_new;
+  message["dirs_changed"] = summary.dirs_changed;
+  message["dirs_unmodified"] = summary.dirs_unmodified;
+  message["data_blobs"] = summary.data_blobs;
+  message["tree_blobs"] = summary.tree_blobs;
+  message["data_added"] = summary.data_added;
+  message["data_added_packed"] = summary.data_added_packed;
+  message["total_files_processed"] = summary.total_files_processed;
+  message["total_bytes_processed"] = summary.total_bytes_processed;
+}
+
+void put_snapshot(Message& message, const jobs::SnapshotInfo& info) {
+  const repo::Snapshot& snapshot = info.snapshot;
+  message["id"] = info.id.hex();
+  message["short_id"] = info.id.short_hex();
+  message["time"] = repo::format(snapshot.time);
+  message["volume"] = info.volume;
+  message["hostname"] = snapshot.hostname;
+  message["paths"] = snapshot.paths;
+  message["partial"] = info.partial;
+  message["tree"] = snapshot.tree.hex();
+  if (snapshot.parent) message["parent"] = snapshot.parent->hex();
+  if (snapshot.original) message["original"] = snapshot.original->hex();
+  put_text(message, "username", snapshot.username);
+  if (!snapshot.tags.empty()) message["tags"] = snapshot.tags;
+  put_text(message, "program_version", snapshot.program_version);
+  if (snapshot.summary) {
+    Message summary;
+    summary["backup_start"] = repo::format(snapshot.summary->backup_start);
+    summary["backup_end"] = repo::format(snapshot.summary->backup_end);
+    put_summary(summary, *snapshot.summary);
+    message["summary"] = std::move(summary);
+  }
+}
+
+Message forget_base(const jobs::ForgetGroup& group, const char* action) {
+  Message message{{"message_type", "forget"}, {"action", action}};
+  message["group"] = {{"volume", group.volume}, {"host", group.host}};
+  return message;
+}
+
+}  // namespace
+
+Message status_message(const jobs::ProgressEvent& event) {
+  Message message{{"message_type", "status"}};
+  put_text(message, "volume", event.volume);
+  message["phase"] = event.phase;
+  if (event.fraction && std::isfinite(*event.fraction)) message["percent_done"] = *event.fraction;
+  if (event.seconds_left) message["seconds_remaining"] = *event.seconds_left;
+  message["files_done"] = event.files_done;
+  message["bytes_done"] = event.bytes_done;
+  if (event.files_total != 0) message["total_files"] = event.files_total;
+  if (event.bytes_total != 0) message["total_bytes"] = event.bytes_total;
+  if (event.errors != 0) message["error_count"] = event.errors;
+  return message;
+}
+
+Message error_message(const Failure& failure) {
+  return {{"message_type", "error"},
+          {"message", failure.message},
+          {"kind", failure.kind},
+          {"code", failure.exit_code}};
+}
+
+Message exit_message(int exit_code) {
+  return {{"message_type", "exit"}, {"exit_code", exit_code}};
+}
+
+Message backup_message(const jobs::BackupOutcome& outcome) {
+  Message message{{"message_type", "summary"},
+                  {"volume", outcome.volume},
+                  {"outcome", outcome_text(outcome.outcome)}};
+  put_text(message, "snapshot_id", outcome.snapshot);
+  put_text(message, "error", outcome.error);
+  put_text(message, "consistency", outcome.consistency);
+  message["total_duration"] = outcome.seconds;
+  put_summary(message, outcome.summary);
+  message["unreadable"] = outcome.unreadable;
+  message["changed_while_read"] = outcome.changed_while_read;
+  message["problems"] = outcome.problems;
+  return message;
+}
+
+Message restore_message(const jobs::RestoreOutcome& outcome) {
+  Message message{
+      {"message_type", "summary"}, {"volume", outcome.volume}, {"snapshot_id", outcome.snapshot}};
+  put_text(message, "safety_snapshot_id", outcome.safety_snapshot);
+  message["files_restored"] = outcome.files;
+  message["bytes_restored"] = outcome.bytes;
+  message["total_duration"] = outcome.seconds;
+  message["problems"] = outcome.problems;
+  return message;
+}
+
+Message snapshot_message(const jobs::SnapshotInfo& info) {
+  Message message{{"message_type", "snapshot"}};
+  put_snapshot(message, info);
+  return message;
+}
+
+Message node_message(const jobs::ListedNode& node) {
+  Message message{{"message_type", "node"}, {"type", node.type}};
+  put_bytes(message, "path", node.path);
+  message["uid"] = node.uid;
+  message["gid"] = node.gid;
+  message["mode"] = node.mode;
+  message["size"] = node.size_bytes;
+  message["mtime"] = base::format_utc(node.mtime);
+  if (!node.linktarget.empty()) put_bytes(message, "linktarget", node.linktarget);
+  return message;
+}
+
+Message volume_message(const jobs::VolumeStatus& status, bool removed) {
+  const volumes::Volume& volume = status.volume;
+  Message message{{"message_type", removed ? "removed_volume" : "volume"}};
+  message["name"] = volume.name;
+  message["uuid"] = volume.uuid;
+  message["state"] = volumes::state_name(volume.state);
+  message["created"] = base::format_utc(volume.created);
+  message["options"] = volume.options;
+  put_text(message, "source_snapshot", volume.source_snapshot);
+  put_text(message, "error", volume.error);
+  put_time(message, "removed", volume.removed_at);
+  put_text(message, "schedule", status.schedule);
+  put_text(message, "retention", status.retention);
+  put_time(message, "next_backup", status.next_backup);
+  message["snapshots"] = status.snapshots;
+  const volumes::LastBackup& last = volume.last_backup;
+  Message backup = Message::object();
+  put_time(backup, "attempted", last.attempted);
+  put_time(backup, "succeeded", last.succeeded);
+  put_text(backup, "snapshot_id", last.snapshot);
+  put_text(backup, "consistency", last.consistency);
+  put_text(backup, "error", last.error);
+  if (last.succeeded) {
+    backup["partial"] = last.partial;
+    backup["files"] = last.files;
+    backup["bytes"] = last.bytes;
+  }
+  message["last_backup"] = std::move(backup);
+  if (status.running) {
+    message["running"] = status_message(*status.running);
+    message["running"].erase("message_type");
+  }
+  return message;
+}
+
+Message daemon_message(const jobs::Status& status) {
+  Message message{{"message_type", "daemon"},
+                  {"version", status.version},
+                  {"installation", status.installation},
+                  {"host", status.host},
+                  {"repository", status.repository},
+                  {"repository_state", status.repository_state},
+                  {"password_generated", status.password_generated}};
+  put_time(message, "last_prune", status.last_prune);
+  put_time(message, "next_prune", status.next_prune);
+  put_text(message, "last_prune_error", status.last_prune_error);
+  return message;
+}
+
+Message forget_message(const jobs::ForgetGroup& group, const jobs::ForgetGroup::Kept& kept) {
+  Message message = forget_base(group, "keep");
+  message["reasons"] = kept.reasons;
+  put_snapshot(message, kept.snapshot);
+  return message;
+}
+
+Message forget_message(const jobs::ForgetGroup& group, const jobs::SnapshotInfo& removed) {
+  Message message = forget_base(group, "remove");
+  put_snapshot(message, removed);
+  return message;
+}
+
+Message prune_message(const upkeep::PrunePlan& plan, bool dry_run) {
+  return {{"message_type", "summary"},
+          {"dry_run", dry_run},
+          {"blobs_used", plan.blobs_used},
+          {"blobs_unused", plan.blobs_unused},
+          {"blobs_duplicate", plan.blobs_duplicate},
+          {"bytes_used", plan.bytes_used},
+          {"bytes_unused", plan.bytes_unused},
+          {"packs_total", plan.packs_total},
+          {"packs_kept", plan.packs_kept},
+          {"packs_repacked", plan.packs_repacked},
+          {"packs_deleted", plan.packs_deleted},
+          {"packs_unindexed", plan.packs_unindexed},
+          {"bytes_repacked", plan.bytes_repacked},
+          {"bytes_freed", plan.bytes_freed}};
+}
+
+Message check_message(const upkeep::CheckReport& report) {
+  return {{"message_type", "summary"},
+          {"ok", report.ok()},
+          {"num_errors", report.errors.size()},
+          {"num_hints", report.hints.size()},
+          {"snapshots", report.snapshots},
+          {"trees", report.trees},
+          {"blobs", report.blobs},
+          {"packs", report.packs},
+          {"bytes_read", report.bytes_read}};
+}
+
+Message key_message(const jobs::KeyDetails& key) {
+  return {{"message_type", "key"}, {"current", key.current}, {"id", key.id},
+          {"userName", key.user},  {"hostName", key.host},   {"created", key.created}};
+}
+
+Message lock_message(const jobs::LockDetails& lock) {
+  return {{"message_type", "lock"},
+          {"id", lock.id},
+          {"time", base::format_utc(lock.time)},
+          {"exclusive", lock.exclusive},
+          {"hostname", lock.host},
+          {"username", lock.user},
+          {"pid", lock.pid},
+          {"stale", lock.stale},
+          {"ours", lock.ours}};
+}
+
+Message setting_message(const jobs::SettingValue& setting) {
+  return {{"message_type", "setting"},
+          {"key", setting.key},
+          {"value", setting.value},
+          {"origin", setting.origin},
+          {"description", setting.description}};
+}
+
+}  // namespace davit::control

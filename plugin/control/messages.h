@@ -1,0 +1,31 @@
+// The daemon's answers as JSON: field names are restic's wherever restic has one. Times are RFC
+// 3339, sizes bytes, IDs hex. Pure functions.
+#pragma once
+
+#include "control/failure.h"
+#include "control/output.h"
+#include "jobs/operations.h"
+
+namespace davit::control {
+
+Message status_message(const jobs::ProgressEvent& event);
+Message error_message(const Failure& failure);
+Message exit_message(int exit_code);
+
+Message backup_message(const jobs::BackupOutcome& outcome);
+Message restore_message(const jobs::RestoreOutcome& outcome);
+// restic's object of `snapshots --json`, with message_type, volume and partial.
+Message snapshot_message(const jobs::SnapshotInfo& info);
+// A path that is not UTF-8 comes a second time as path_base64 (and so linktarget), whole.
+Message node_message(const jobs::ListedNode& node);
+Message volume_message(const jobs::VolumeStatus& volume, bool removed);
+Message daemon_message(const jobs::Status& status);
+Message forget_message(const jobs::ForgetGroup& group, const jobs::ForgetGroup::Kept& kept);
+Message forget_message(const jobs::ForgetGroup& group, const jobs::SnapshotInfo& removed);
+Message prune_message(const upkeep::PrunePlan& plan, bool dry_run);
+Message check_message(const upkeep::CheckReport& report);
+Message key_message(const jobs::KeyDetails& key);
+Message lock_message(const jobs::LockDetails& lock);
+Message setting_message(const jobs::SettingValue& setting);
+
+}  // namespace davit::control
