@@ -26,9 +26,10 @@ base::Bytes decompress(base::ByteView frame, size_t exact_size_bytes);
 // `max_size_bytes`.
 base::Bytes decompress_bounded(base::ByteView frame, size_t max_size_bytes);
 
-// The plaintext of an index, snapshot or lock file of a version 2 repository: '2' and a frame.
+// The plaintext of an index, snapshot or lock file of a version 2 repository: a byte of value 2 and
+// a frame.
 base::Bytes encode_unpacked(base::ByteView json);
-// Version 2's: a leading '2', or raw JSON. In version 1 there is only raw JSON, which reads the
+// Version 2's: a leading 2, or raw JSON. In version 1 there is only raw JSON, which reads the
 // same. Throws Corrupt for any other encoding.
 base::Bytes decode_unpacked(base::ByteView plain, size_t max_size_bytes);
 
