@@ -92,7 +92,7 @@ scenario_end() {
   trap - EXIT
   if [ $code -ne 0 ] && [ $code -ne $SKIPPED ]; then
     for log in "$WORK"/*/*.log; do
-      [ ! -s "$log" ] || printf -- '--- the end of %s\n%s\n' "$log" "$(tail -n 25 "$log")" >&2
+      [ ! -s "$log" ] || printf -- '--- the end of %s\n%s\n' "$log" "$(tail -n 25 "$log" | cut -c 1-300)" >&2
     done
   fi
   for ENGINE in "$WORK"/*/; do

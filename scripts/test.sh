@@ -1,0 +1,20 @@
+#!/bin/bash
+# test.sh [JOBS]: all tests, ending with one summary: the units under the address and undefined-behaviour sanitizers; the scenarios,
+# interoperation and crash tests with the programs that are shipped. DAVIT_SOAK=1: full sweeps where else a seeded sample runs.
+# TESTS: a regular expression of test names, to run some.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+jobs=${1:-$(nproc)}
+scripts/packages.sh build test
+scripts/build.sh asan "$jobs"
+scripts/build.sh release "$jobs"
+
+# One run over both trees.
+mkdir -p build/test
+{
+  echo "subdirs($PWD/build/asan)"
+  for room in interop crash scenarios; do
+    if [ -d "build/release/tests/$room" ]; then echo "subdirs($PWD/build/release/tests/$room)"; fi
+  done
+} >build/test/CTestTestfile.cmake
+exec ctest --test-dir build/test --output-on-failure -j 2 ${TESTS:+-R "$TESTS"}
