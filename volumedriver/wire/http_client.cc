@@ -116,7 +116,7 @@ class Transfer {
     set(CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
     set(CURLOPT_USERAGENT, user_agent.c_str());
     if (!is_http_url(request_.url))
-      throw base::UsageError("'" + masked_url(request_.url) + "' is no http or https URL");
+      throw base::UsageError("'" + shown_url() + "' is no http or https URL");
     set(CURLOPT_URL, request_.url.c_str());
     if (!request_.unix_socket.empty()) {
       set(CURLOPT_UNIX_SOCKET_PATH, request_.unix_socket.c_str());
@@ -198,8 +198,11 @@ class Transfer {
     }
   }
 
+  std::string shown_url() const {
+    return request_.secret_path ? masked_path_url(request_.url) : masked_url(request_.url);
+  }
   std::string what() const {
-    return request_.method + " " + masked_url(request_.url) +
+    return request_.method + " " + shown_url() +
            (request_.unix_socket.empty() ? "" : " at " + request_.unix_socket) + ": ";
   }
   [[noreturn]] void refuse(CURLcode code) const {

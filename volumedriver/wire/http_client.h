@@ -59,6 +59,8 @@ struct HttpRequest {
   std::optional<BodySource> body_source;  // instead of `body`
   Deadlines deadlines;
   std::stop_token stop;
+  // The path is a secret too (ping URLs): messages show scheme and host only.
+  bool secret_path = false;
   // Of the answer, in memory; more is an IoError that is not transient.
   size_t max_body_bytes = 4 << 20;
 };
