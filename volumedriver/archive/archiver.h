@@ -1,10 +1,11 @@
 // Saves a live directory tree into a repository.
 //
-// The snapshot's root tree holds /volumes/NAME: the nodes on the way, then the directory itself as a node, then
-// its content; and beside it the caller's extra files. Trees are restic's canonical bytes (repo/tree.h), times in
-// UTC, atime = mtime, user and group names left out, device_id only where links > 1.
-// Threads: walk (1) -> read and chunk (2) -> hash, compress, seal (processors). Memory is bounded, whatever the
-// size of the tree; a directory's own node list is held whole (the format stores it as one blob).
+// The snapshot's root tree holds /volumes/NAME: the nodes on the way, then the directory itself as
+// a node, then its content; and beside it the caller's extra files. Trees are restic's canonical
+// bytes (repo/tree.h), times in UTC, atime = mtime, user and group names left out, device_id only
+// where links > 1. Threads: walk (1) -> read and chunk (2) -> hash, compress, seal (processors).
+// Memory is bounded, whatever the size of the tree; a directory's own node list is held whole (the
+// format stores it as one blob).
 #pragma once
 
 #include <cstdint>
@@ -24,54 +25,56 @@
 
 namespace davit::archive {
 
-// A file that is not on disk: stored in the root tree at `path` (absolute, e.g. "/davit/volume.json").
+// A file that is not on disk: stored in the root tree at `path` (absolute, e.g.
+// "/davit/volume.json").
 struct ExtraFile {
   std::string path;
   base::Bytes bytes;
 };
 
 struct Source {
-  int directory = -1;          // the tree's root, opened O_DIRECTORY; borrowed
-  int parent = -1;             // its parent directory, whose metadata the node "volumes" gets; -1: fixed metadata
-  std::string path;            // in the snapshot: "/volumes/NAME"
-  uint64_t device = 0;         // what hard links get as device_id; 0: the root's st_dev
+  int directory = -1;  // the tree's root, opened O_DIRECTORY; borrowed
+  int parent =
+      -1;  // its parent directory, whose metadata the node "volumes" gets; -1: fixed metadata
+  std::string path;     // in the snapshot: "/volumes/NAME"
+  uint64_t device = 0;  // what hard links get as device_id; 0: the root's st_dev
   std::vector<ExtraFile> extras;
 };
 
-
 struct Options {
   Excludes excludes;
-  // Unchanged files are taken from here without being opened: the scan cache of the volume (made by the last
-  // backup or restore), else the parent snapshot's tree.
-  std::string scan_cache_path;              // "": none; a damaged or foreign one is ignored
-  std::optional<base::Id> parent;           // snapshot ID
-  base::Progress* progress = nullptr;           // borrowed
+  // Unchanged files are taken from here without being opened: the scan cache of the volume (made by
+  // the last backup or restore), else the parent snapshot's tree.
+  std::string scan_cache_path;         // "": none; a damaged or foreign one is ignored
+  std::optional<base::Id> parent;      // snapshot ID
+  base::Progress* progress = nullptr;  // borrowed
   std::stop_token stop;
 };
 
 struct FileProblem {
-  std::string path;    // relative to the tree's root, raw bytes
+  std::string path;  // relative to the tree's root, raw bytes
   std::string reason;
 };
 
 struct Result {
-  base::Id tree;                            // root tree's ID, for Snapshot::tree
+  base::Id tree;  // root tree's ID, for Snapshot::tree
   uint64_t files_new = 0, files_changed = 0, files_unmodified = 0;
   uint64_t dirs_new = 0, dirs_changed = 0, dirs_unmodified = 0;
   uint64_t total_files = 0, total_bytes = 0;
-  uint64_t unreadable_count = 0;            // left out: the snapshot is partial
-  uint64_t changed_while_read_count = 0;    // saved as read after several tries
-  std::vector<FileProblem> unreadable;      // the first 100
+  uint64_t unreadable_count = 0;          // left out: the snapshot is partial
+  uint64_t changed_while_read_count = 0;  // saved as read after several tries
+  std::vector<FileProblem> unreadable;    // the first 100
   std::vector<FileProblem> changed_while_read;
 };
 
-// Saves the tree through `session` (not finished here, so that the caller decides what belongs together).
-// Throws on what makes the whole backup worthless (store, root directory gone), Cancelled on stop.
-Result archive_tree(repo::Repository& repository, repo::UploadSession& session, const Source& source,
-                    const Options& options);
+// Saves the tree through `session` (not finished here, so that the caller decides what belongs
+// together). Throws on what makes the whole backup worthless (store, root directory gone),
+// Cancelled on stop.
+Result archive_tree(repo::Repository& repository, repo::UploadSession& session,
+                    const Source& source, const Options& options);
 
-// After session.finish() and the snapshot are durable: keeps the scan cache that archive_tree prepared
-// (written beside as PATH.new) for the next run.
+// After session.finish() and the snapshot are durable: keeps the scan cache that archive_tree
+// prepared (written beside as PATH.new) for the next run.
 void commit_scan_cache(const std::string& scan_cache_path);
 
 }  // namespace davit::archive

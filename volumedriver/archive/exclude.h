@@ -1,5 +1,7 @@
-// restic's exclude patterns, one a line: '*' and '?' within a component, '[a-z]', '**' across components;
-// "/x" is anchored at the volume's root, "x" matches at any depth; a directory that matches is left out whole;
+// restic's exclude patterns, one a line: '*' and '?' within a component, '[a-z]', '**' across
+// components;
+// "/x" is anchored at the volume's root, "x" matches at any depth; a directory that matches is left
+// out whole;
 // "!x" takes a file back in; empty lines and lines that begin with '#' are ignored.
 #pragma once
 

@@ -1,0 +1,198 @@
+#include "archive/archiver.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <map>
+
+#include "archive/file_job.h"
+#include "archive/file_reader.h"
+#include "archive/links.h"
+#include "archive/walk.h"
+#include "base/bounded_queue.h"
+#include "base/crew.h"
+#include "base/errors.h"
+#include "base/fault.h"
+#include "base/files.h"
+#include "crypto/sha256.h"
+
+namespace davit::archive {
+
+namespace {
+
+constexpr unsigned kReaders = 2;
+// A waiting file keeps its directory open: this bounds descriptors.
+constexpr size_t kWaitingFiles = 64;
+constexpr size_t kWaitingPieces = 256;
+
+std::vector<std::string> split_path(const std::string& path) {
+  std::vector<std::string> names;
+  if (path.empty() || path[0] != '/') throw base::UsageError("not an absolute path: " + path);
+  for (size_t from = 1; from <= path.size();) {
+    const size_t slash = std::min(path.find('/', from), path.size());
+    names.push_back(path.substr(from, slash - from));
+    if (!repo::is_valid_name(names.back()))
+      throw base::UsageError("not a path that a snapshot can have: " + path);
+    from = slash + 1;
+  }
+  return names;
+}
+
+// The few directories above the tree, and the extra files: what a snapshot holds beside the tree
+// itself.
+struct Frame {
+  repo::Node node;
+  std::map<std::string, Frame>
+      entries;  // in the order that trees need: char_traits compare as unsigned
+
+  Frame& directory(const std::string& name) {
+    Frame& frame = entries[name];
+    if (frame.node.name.empty()) {
+      frame.node.name = name;
+      frame.node.type = repo::NodeType::dir;
+      frame.node.mode = repo::go_mode(S_IFDIR | 0700);
+    }
+    return frame;
+  }
+  base::Id save(repo::UploadSession& session) {
+    repo::TreeEncoder encoder;
+    for (auto& [name, frame] : entries) {
+      if (frame.node.type == repo::NodeType::dir && !frame.node.subtree)
+        frame.node.subtree = frame.save(session);
+      encoder.add(frame.node);
+    }
+    return session.save_blob(repo::BlobType::tree, encoder.finish()).id;
+  }
+};
+
+Frame& parent_of(Frame& root, const std::vector<std::string>& names) {
+  Frame* at = &root;
+  for (size_t i = 0; i + 1 < names.size(); ++i) at = &at->directory(names[i]);
+  return *at;
+}
+
+void add_extra(Frame& root, const ExtraFile& extra, const repo::Chunker& chunker,
+               repo::UploadSession& session) {
+  const std::vector<std::string> names = split_path(extra.path);
+  Frame& frame = parent_of(root, names).entries[names.back()];
+  if (!frame.node.name.empty()) throw base::UsageError(extra.path + " is in the snapshot already");
+  frame.node.name = names.back();
+  frame.node.mode = repo::go_mode(S_IFREG | 0600);
+  frame.node.size = extra.bytes.size();
+  frame.node.links = 1;
+  for (base::ByteView rest = extra.bytes; !rest.empty();) {
+    const size_t cut = chunker.next_cut(rest.first(std::min(rest.size(), repo::kMaxChunk)),
+                                        rest.size() <= repo::kMaxChunk);
+    frame.node.content.push_back(session.save_blob(repo::BlobType::data, rest.first(cut)).id);
+    rest = rest.subspan(cut);
+  }
+}
+
+base::Id save_frame(const Source& source, const repo::Node& tree, const repo::Chunker& chunker,
+                    repo::UploadSession& session) {
+  Frame root;
+  const std::vector<std::string> names = split_path(source.path);
+  for (const ExtraFile& extra : source.extras) add_extra(root, extra, chunker, session);
+  if (names.size() > 1 && source.parent >= 0) {
+    const std::vector<std::string> above(names.begin(), names.end() - 1);
+    Frame& parent = parent_of(root, above).directory(above.back());
+    std::vector<std::string> problems;  // no part of the volume
+    parent.node = make_node(above.back(), get_status(source.parent), 0);
+    parent.node.xattrs = read_xattrs(source.parent, problems);
+  }
+  Frame& frame = parent_of(root, names).entries[names.back()];
+  if (!frame.node.name.empty()) throw base::UsageError(source.path + " is an extra file, too");
+  frame.node = tree;
+  frame.node.name = names.back();
+  return root.save(session);
+}
+
+repo::NodeTime now() {
+  const auto time = base::SystemClock().now().time_since_epoch();
+  const auto seconds = std::chrono::floor<std::chrono::seconds>(time);
+  return {seconds.count(), static_cast<uint32_t>((time - seconds).count())};
+}
+
+void save_pieces(Stages& stages) {
+  while (auto piece = stages.pieces.pop()) {
+    stages.check_stop();
+    const base::Bytes& bytes = piece->lease.bytes;
+    piece->file->set(piece->index, stages.session.save_blob(repo::BlobType::data, bytes).id);
+    stages.assembly.add_progress(bytes.size());
+    piece->lease = {};
+    release(stages, *piece->file);
+  }
+}
+
+}  // namespace
+
+Result archive_tree(repo::Repository& repository, repo::UploadSession& session,
+                    const Source& source, const Options& options) {
+  const std::vector<std::string> names = split_path(source.path);
+  std::unique_ptr<repo::ScanCacheWriter> cache;
+  if (!options.scan_cache_path.empty())
+    cache =
+        std::make_unique<repo::ScanCacheWriter>(options.scan_cache_path + ".new", repository.id());
+  const auto prior = open_prior(repository, options.scan_cache_path, options.parent, names);
+
+  // Pages that are written through a mapping show in the times of a file only when they were clean
+  // before.
+  const repo::NodeTime begun_at = now();
+  if (::syncfs(source.directory) != 0) base::throw_errno("cannot sync the volume", errno);
+
+  const unsigned processors = base::processor_count();
+  Assembly assembly(session, cache.get(), options.progress);
+  LinkTable links(assembly);
+  PendingFiles pending;
+  BufferPool buffers((2 * kReaders + processors + 4) * repo::kMaxChunk);
+  base::BoundedQueue<FileJob> files(kWaitingFiles);
+  base::BoundedQueue<Piece> pieces(kWaitingPieces);
+  Stages stages{
+      repository, session,     assembly,
+      links,      pending,     buffers,
+      files,      pieces,      std::make_shared<const base::Fd>(base::duplicate(source.directory)),
+      begun_at,   options.stop};
+
+  base::Crew crew([&] {
+    files.stop();
+    pieces.stop();
+    buffers.stop();
+  });
+  std::atomic<unsigned> readers{kReaders};
+  crew.start("walk", [&] {
+    walk_tree(stages, source, options.excludes, *prior);
+    files.close();
+  });
+  for (unsigned i = 0; i < kReaders; ++i)
+    crew.start("read", [&] {
+      FileReader reader(stages);
+      while (auto job = files.pop()) reader.read(std::move(*job));
+      if (readers.fetch_sub(1) == 1) pieces.close();
+    });
+  for (unsigned i = 0; i < processors; ++i) crew.start("seal", [&] { save_pieces(stages); });
+  crew.join();
+  // From here on every directory of the tree is saved.
+
+  Result result = std::move(assembly.result());
+  result.tree = save_frame(source, assembly.root(), repository.chunker(), session);
+  if (cache) cache->finish(result.tree);
+  base::fault_point("archive:done");
+  return result;
+}
+
+void commit_scan_cache(const std::string& scan_cache_path) {
+  const std::string prepared = scan_cache_path + ".new";
+  if (::rename(prepared.c_str(), scan_cache_path.c_str()) != 0) {
+    const int number = errno;
+    if (number == ENOENT) return;
+    base::throw_errno("cannot rename to " + scan_cache_path, number);
+  }
+  base::fault_point("scan_cache:renamed");
+  const size_t slash = scan_cache_path.rfind('/');
+  base::sync_directory(slash == std::string::npos ? "." : scan_cache_path.substr(0, slash));
+}
+
+}  // namespace davit::archive

@@ -1,0 +1,225 @@
+#include "archive/file_reader.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "base/errors.h"
+#include "crypto/sha256.h"
+#include "repo/chunker.h"
+
+namespace davit::archive {
+
+namespace {
+
+constexpr size_t kReadStep = 1 << 20;
+
+// The machine's limits, not the file's fault: the run must fail, not leave files out.
+bool is_shortage(int number) {
+  return number == EMFILE || number == ENFILE || number == ENOMEM;
+}
+
+bool is_same(const Status& before, const Status& after) {
+  return before.stx_size == after.stx_size && mtime_of(before) == mtime_of(after) &&
+         ctime_of(before) == ctime_of(after);
+}
+
+// The directory of `path` beneath `root`, of any depth.
+base::Descent::Handle open_parent(const base::Descent::Handle& root, const std::string& path) {
+  base::Descent::Handle at = root;
+  size_t from = 0;
+  for (size_t slash; (slash = path.find('/', from)) != std::string::npos; from = slash + 1) {
+    base::Fd next(base::open_directory_at(at->get(), path.substr(from, slash - from).c_str()));
+    if (!next) return nullptr;
+    at = std::make_shared<const base::Fd>(std::move(next));
+  }
+  return at;
+}
+
+const base::Bytes& zero_piece() {
+  static const base::Bytes zeros(repo::kMinChunk, 0);
+  return zeros;
+}
+
+const base::Id& zero_id() {
+  static const base::Id id = crypto::sha256(zero_piece());
+  return id;
+}
+
+}  // namespace
+
+void release(Stages& stages, PendingFile& file) {
+  if (file.shares.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+  if (!file.discarded) {
+    file.node.content = std::move(file.content);
+    if (file.job.is_link) stages.links.finish(file.job, file.node, file.trusted);
+    stages.assembly.fill(file.job.place, std::move(file.node), file.trusted, file.job.had_prior);
+  }
+  stages.pending.remove(file);
+}
+
+void FileReader::read(FileJob job) {
+  for (std::optional<FileJob> next = std::move(job); next;) {
+    std::optional<FileJob> instead;
+    read_once(std::move(*next), instead);
+    next = std::move(instead);
+  }
+}
+
+void FileReader::leave_out(const FileJob& job, std::optional<FileJob>& instead) {
+  if (job.is_link) instead = stages_.links.finish(job, std::nullopt, false);
+  stages_.assembly.fill(job.place, std::nullopt, false, job.had_prior);
+}
+
+void FileReader::read_once(FileJob job, std::optional<FileJob>& instead) {
+  try {
+    const base::Fd file = open(job);
+    if (!file) return leave_out(job, instead);
+    for (int tries = 1;; ++tries)
+      if (try_content(file, job, tries == kTries) == Outcome::done) return;
+  } catch (const base::IoError& error) {
+    if (is_shortage(error.number()) || error.number() == 0) throw;
+    stages_.assembly.report_unreadable(job.path, error.what());
+    leave_out(job, instead);
+  }
+}
+
+// Nothing where the file vanished.
+base::Fd FileReader::open(const FileJob& job) {
+  const auto directory = job.directory ? job.directory : open_parent(stages_.root, job.path);
+  if (!directory) return {};
+  constexpr int kFlags = O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
+  for (bool touch : {false, true}) {
+    int fd;
+    do fd = ::openat(directory->get(), job.name.c_str(), kFlags | (touch ? 0 : O_NOATIME));
+    while (fd < 0 && errno == EINTR);
+    if (fd >= 0) return base::Fd(fd);
+    const int number = errno;
+    if (number == ENOENT) return {};
+    if (number == EPERM && !touch) continue;
+    base::throw_errno("cannot open it", number);
+  }
+  return {};
+}
+
+FileReader::Outcome FileReader::try_content(const base::Fd& file, const FileJob& job,
+                                            bool last_try) {
+  const Status before = get_status(file.get());
+  if (!S_ISREG(before.stx_mode))
+    throw base::IoError("it became something else than a file", EINVAL);
+  if (job.is_link && (before.stx_ino != job.inode || device_of(before) != job.device))
+    throw base::IoError("it was replaced while the backup ran", ESTALE);
+  repo::Node node = make_node(job.name, before, job.device_id);
+  std::vector<std::string> problems;
+  node.xattrs = read_xattrs(file.get(), problems);
+
+  PendingFile& pending = stages_.pending.add();
+  pending.job = job;
+  try {
+    node.size = send_pieces(file.get(), before, pending);
+    const bool changed = !is_same(before, get_status(file.get()));
+    if (changed && !last_try) {
+      pending.discarded = true;
+      release(stages_, pending);
+      return Outcome::changed;
+    }
+    if (changed)
+      stages_.assembly.report_changed(
+          job.path, "it changed each of the " + std::to_string(kTries) + " times that it was read");
+    for (std::string& problem : problems)
+      stages_.assembly.report_unreadable(job.path, std::move(problem));
+    pending.trusted = !changed && problems.empty() && stages_.is_settled(node);
+  } catch (...) {
+    pending.discarded = true;
+    release(stages_, pending);
+    throw;
+  }
+  pending.node = std::move(node);
+  release(stages_, pending);
+  return Outcome::done;
+}
+
+void FileReader::send(PendingFile& file, BufferPool::Lease bytes) {
+  Piece piece;
+  piece.file = &file;
+  {
+    std::lock_guard lock(file.mutex);
+    piece.index = file.content.size();
+    file.content.emplace_back();
+  }
+  piece.lease = std::move(bytes);
+  file.shares.fetch_add(1, std::memory_order_relaxed);
+  // Dropped once the run has failed; nobody needs the share any more.
+  if (!stages_.pieces.push(std::move(piece))) throw base::Cancelled();
+}
+
+uint64_t FileReader::send_hole(int fd, uint64_t offset, uint64_t size, PendingFile& file) {
+  const off_t data = ::lseek(fd, static_cast<off_t>(offset), SEEK_DATA);
+  uint64_t end = size;
+  if (data >= 0)
+    end = std::min<uint64_t>(size, static_cast<uint64_t>(data));
+  else if (errno != ENXIO)
+    return 0;
+  uint64_t covered = 0;
+  // Zeros are cut at the smallest length: their fingerprint is zero.
+  while (offset + covered + repo::kMinChunk <= end) {
+    stages_.check_stop();
+    const base::Id id = stages_.session.save_blob(repo::BlobType::data, zero_id(), zero_piece()).id;
+    std::lock_guard lock(file.mutex);
+    file.content.push_back(id);
+    covered += repo::kMinChunk;
+    stages_.assembly.add_progress(repo::kMinChunk);
+  }
+  return covered;
+}
+
+uint64_t FileReader::send_pieces(int fd, const Status& status, PendingFile& file) {
+  const uint64_t size = status.stx_size;
+  const bool sparse = size > repo::kMinChunk && status.stx_blocks * 512 < size;
+  const repo::Chunker& chunker = stages_.repository.chunker();
+  uint64_t sent = 0, read = 0;  // offsets in the file
+  BufferPool::Lease buffer;     // holds [sent, read)
+  bool at_end = size == 0;
+  size_t searched = 0;
+  while (!at_end || sent < read) {
+    stages_.check_stop();
+    if (sparse && sent == read && !at_end) {
+      sent = read += send_hole(fd, sent, size, file);
+      if (read == size) break;
+    }
+    const auto room = [&] {
+      return static_cast<size_t>(std::min<uint64_t>(repo::kMaxChunk, size - sent));
+    };
+    if (!buffer) buffer = stages_.buffers.take(room());
+    size_t filled = static_cast<size_t>(read - sent);
+    if (!at_end) {
+      // Step by step, so that little is read beyond a cut.
+      const size_t step = std::min(buffer.bytes.size() - filled, kReadStep);
+      const size_t got = base::pread_up_to(fd, std::span(buffer.bytes).subspan(filled, step), read);
+      filled += got;
+      read += got;
+      at_end = got < step || read == size;
+    }
+    const size_t cut =
+        chunker.next_cut(base::ByteView(buffer.bytes).first(filled), at_end, searched);
+    searched = filled;
+    if (cut == 0) continue;
+    searched = 0;
+    sent += cut;
+    BufferPool::Lease rest;
+    if (cut < filled) {
+      rest = stages_.buffers.take(room());
+      std::memcpy(rest.bytes.data(), buffer.bytes.data() + cut, filled - cut);
+    }
+    buffer.bytes.resize(cut);
+    send(file, std::move(buffer));
+    buffer = std::move(rest);
+  }
+  return sent;
+}
+
+}  // namespace davit::archive

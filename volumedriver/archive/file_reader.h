@@ -1,0 +1,72 @@
+// Reads files and cuts them into pieces. Each thread of the reading stage has one.
+//
+// A file that changed between the fstat before and the one after is read again; after kTries it is
+// saved as it was read last, and named in the result. Never more is read than the size that the
+// fstat before told, so that a file that grows faster than it is read ends; node.size is what was
+// read.
+#pragma once
+
+#include <stop_token>
+
+#include "archive/file_job.h"
+#include "archive/links.h"
+#include "base/bounded_queue.h"
+#include "base/errors.h"
+#include "repo/repository.h"
+
+namespace davit::archive {
+
+// What the stages share; all borrowed, and outliving the threads.
+struct Stages {
+  repo::Repository& repository;
+  repo::UploadSession& session;
+  Assembly& assembly;
+  LinkTable& links;
+  PendingFiles& pending;
+  BufferPool& buffers;
+  base::BoundedQueue<FileJob>& files;
+  base::BoundedQueue<Piece>& pieces;
+  base::Descent::Handle root;
+  // Before the run's syncfs. What changed later, or up to 2 s earlier (clocks of file systems tick
+  // that coarsely), may change again with no sign of it.
+  repo::NodeTime begun_at;
+  std::stop_token stop;
+
+  void check_stop() const {
+    if (stop.stop_requested()) throw base::Cancelled();
+  }
+  // Whether equal times will prove that the file is as it was read now.
+  bool is_settled(const repo::Node& node) const {
+    const int64_t limit = begun_at.seconds - 2;
+    // The change time cannot be set, so a modification time in the future is no sign of anything.
+    return node.ctime.seconds < limit && (node.mtime.seconds < limit || node.mtime > begun_at);
+  }
+};
+
+// Gives up one share of `file`; with the last one the file is finished.
+void release(Stages& stages, PendingFile& file);
+
+class FileReader {
+ public:
+  static constexpr int kTries = 3;
+
+  explicit FileReader(Stages& stages) : stages_(stages) {}
+
+  void read(FileJob job);
+
+ private:
+  enum class Outcome { done, changed };
+  void read_once(FileJob job, std::optional<FileJob>& instead);
+  base::Fd open(const FileJob& job);
+  Outcome try_content(const base::Fd& file, const FileJob& job, bool last_try);
+  // Both send pieces and return the number of bytes that they covered.
+  uint64_t send_pieces(int fd, const Status& status, PendingFile& file);
+  void send(PendingFile& file, BufferPool::Lease bytes);
+  // Sends what lies in a hole at `offset` without reading it; returns the bytes covered, maybe 0.
+  uint64_t send_hole(int fd, uint64_t offset, uint64_t size, PendingFile& file);
+  void leave_out(const FileJob& job, std::optional<FileJob>& instead);
+
+  Stages& stages_;
+};
+
+}  // namespace davit::archive

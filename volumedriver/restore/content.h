@@ -1,0 +1,115 @@
+// Brings file contents from packs into files, on several threads: each takes a range of a pack,
+// reads it, and decrypts, decompresses, verifies and writes its blobs. A file gets its metadata
+// right after its last byte.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <list>
+#include <memory>
+#include <mutex>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "base/bounded_queue.h"
+#include "repo/repository.h"
+#include "restore/plan.h"
+#include "restore/sink.h"
+
+namespace davit::restore {
+
+// How many of something may be in use at once.
+class Permits {
+ public:
+  explicit Permits(size_t count) : free_(count) {}
+  bool try_take();
+  void take();  // waits; throws Cancelled once stopped
+  void give_back();
+  void stop();
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable returned_;
+  size_t free_;
+  bool stopped_ = false;
+};
+
+// A file that is being filled.
+struct PendingFile {
+  repo::Node node;
+  std::string path;
+  base::Descent::Handle directory;  // where it is made
+  PendingDirectory* parent =
+      nullptr;  // a share of it; null: the file is there already (a hard link)
+  uint64_t size_bytes = 0;
+  std::atomic<size_t> pieces_left{0};
+  bool holds_permit = false;  // to stay open between pieces
+  std::mutex mutex;           // of fd
+  base::Fd fd;
+  std::list<PendingFile>::iterator self;
+};
+
+// What one thread does at a time: a range to read, or files that have no content.
+struct Work {
+  PackRange range;
+  std::vector<PendingFile*> empty_files;
+};
+
+class Content {
+ public:
+  Content(const repo::Repository& repository, Sink& sink, base::Progress* progress,
+          std::stop_token stop);
+
+  // --- for the walk ---
+  // The current directory's file `node`. `made`: open already, because it has several names.
+  void add(repo::Node node, base::Fd made);
+  // Nothing more will come.
+  void close();
+
+  // --- for the other threads: works until close() and all is done ---
+  void run();
+
+  // Wakes and ends everybody after a failure.
+  void stop();
+
+ private:
+  // Bounds on what is planned at once, and so on memory.
+  static constexpr uint64_t kWindowBytes = 64 << 20;
+  static constexpr size_t kWindowBlobs = 8192;
+  static constexpr size_t kOpenFiles = 96;
+  static constexpr size_t kOpenDirectories = 128;
+  static constexpr size_t kWaitingWork = 32;
+
+  base::Descent::Handle counted_handle();
+  void want(PendingFile& file, const base::Id& id, uint64_t offset,
+            const repo::BlobLocation& location);
+  void flush();
+  void take(Permits& permits);
+  void check_stop() const;
+
+  void read(PackRange& range, base::Bytes& sealed, base::Bytes& plain);
+  void write(const Target& target, base::ByteView bytes);
+  int open(PendingFile& file);
+  void finish(PendingFile& file);
+
+  const repo::Repository& repository_;
+  Sink& sink_;
+  base::Progress* progress_;
+  std::stop_token stop_;
+
+  // Of the walk.
+  std::vector<WantedBlob> window_;
+  std::vector<PendingFile*> empty_;
+  uint64_t window_bytes_ = 0;
+  PendingDirectory* last_parent_ = nullptr;
+  base::Descent::Handle last_handle_;
+
+  Permits open_files_{kOpenFiles};
+  Permits open_directories_{kOpenDirectories};
+  base::BoundedQueue<Work> queue_{kWaitingWork};
+  std::mutex mutex_;  // of files_
+  std::list<PendingFile> files_;
+};
+
+}  // namespace davit::restore

@@ -1,0 +1,21 @@
+// Gives an entry that was just made what its node says of it, in the one order that works: owner,
+// extended attributes (a change of owner clears capabilities), mode, times. Any thread.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "repo/tree.h"
+
+namespace davit::restore {
+
+// Through the descriptor alone, so that no name is looked up again. `fd` may be O_PATH: it must be
+// for what cannot be opened (symlinks, fifos, devices). Appends to `problems` what the file system
+// refused.
+void apply_metadata(int fd, const repo::Node& node, std::vector<std::string>& problems);
+
+// Takes from a directory what entries made in it would inherit, and what the node will not replace:
+// ACLs, user.* and trusted.* attributes, the set-group-ID bit.
+void clear_inheritance(int directory);
+
+}  // namespace davit::restore

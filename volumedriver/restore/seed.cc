@@ -1,0 +1,140 @@
+#include "restore/seed.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <vector>
+
+#include "base/descent.h"
+#include "base/errors.h"
+
+namespace davit::restore {
+
+namespace {
+
+// Waits until the clock that file systems use is past `last`, by the file system's granularity.
+void wait_past(const timespec& last) {
+  // Whole seconds tell of a file system that keeps nothing finer.
+  const long step_ns = last.tv_nsec == 0 ? 1'000'000'000 : 10'000'000;
+  for (;;) {
+    timespec now;
+    ::clock_gettime(CLOCK_REALTIME_COARSE, &now);
+    const int64_t past =
+        (int64_t{now.tv_sec} - last.tv_sec) * 1'000'000'000 + now.tv_nsec - last.tv_nsec;
+    // A time in the future means that the clock was set: nothing to wait for.
+    if (past > step_ns || past < -step_ns) return;
+    const timespec nap{0, 2'000'000};
+    ::nanosleep(&nap, nullptr);
+  }
+}
+
+// Whether the file has the attributes that were saved with it: the file system may have refused
+// some.
+bool has_xattrs(int directory, const std::string& name, const std::vector<repo::Xattr>& xattrs) {
+  if (xattrs.empty()) return true;
+  const std::string path = "/proc/self/fd/" + std::to_string(directory) + "/" + name;
+  for (const repo::Xattr& xattr : xattrs) {
+    base::Bytes value(xattr.value.size() + 1);
+    const ssize_t size = ::lgetxattr(path.c_str(), xattr.name.c_str(), value.data(), value.size());
+    if (size < 0 || static_cast<size_t>(size) != xattr.value.size()) return false;
+    value.resize(xattr.value.size());
+    if (value != xattr.value) return false;
+  }
+  return true;
+}
+
+bool is_later(const timespec& a, const timespec& b) {
+  return a.tv_sec != b.tv_sec ? a.tv_sec > b.tv_sec : a.tv_nsec > b.tv_nsec;
+}
+
+}  // namespace
+
+Seed::Seed(const std::string& path, const base::Id& repository)
+    : path_(path), repository_(repository), draft_(path + ".draft", repository) {}
+
+Seed::~Seed() {
+  ::unlink((path_ + ".draft").c_str());
+}
+
+void Seed::write(const base::Bytes& record) {
+  draft_.write(record);
+}
+
+void Seed::enter(const std::string& name) {
+  base::Bytes record;
+  repo::append_enter(record, name);
+  write(record);
+}
+
+void Seed::leave(const base::Id& tree) {
+  base::Bytes record;
+  repo::append_leave(record, tree);
+  write(record);
+}
+
+void Seed::add(const repo::Node& file) {
+  repo::ScanRecord record;
+  record.name = file.name;
+  record.size_bytes = file.size;
+  record.xattrs = file.xattrs;
+  record.content = file.content;
+  base::Bytes bytes;
+  repo::append_record(bytes, record);
+  write(bytes);
+}
+
+void Seed::finish(int directory, const base::Id& root_tree) {
+  draft_.finish(root_tree);
+  const auto reader = repo::ScanCacheReader::open(path_ + ".draft", repository_);
+  if (!reader) throw base::Corrupt("the draft of the scan cache was damaged");
+  repo::ScanCacheWriter writer(path_ + ".new", repository_);
+  base::Descent descent(std::make_shared<const base::Fd>(base::duplicate(directory)));
+  timespec last{};
+  size_t depth = 0;
+  for (;;) {
+    base::Bytes bytes;
+    const auto kind = reader->peek();
+    if (kind == repo::ScanCacheReader::Kind::end) break;
+    const std::string name(reader->peek_name());
+    if (kind == repo::ScanCacheReader::Kind::enter) {
+      if (depth++ > 0) {
+        base::Fd fd(base::open_directory_at(descent.here()->get(), name.c_str()));
+        if (!fd) base::throw_errno("cannot open " + name, errno);
+        descent.enter(name, std::move(fd));
+      }
+      repo::append_enter(bytes, name);
+    } else if (kind == repo::ScanCacheReader::Kind::leave) {
+      if (--depth > 0 && !descent.leave())
+        throw base::Conflict("the restored directory was changed by somebody else");
+      repo::append_leave(bytes, reader->peek_tree());
+    } else {
+      repo::ScanRecord record = reader->peek_record();
+      struct stat status;
+      if (::fstatat(descent.here()->get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0)
+        base::throw_errno("cannot stat " + name, errno);
+      record.trusted = S_ISREG(status.st_mode) &&
+                       static_cast<uint64_t>(status.st_size) == record.size_bytes &&
+                       has_xattrs(descent.here()->get(), name, record.xattrs);
+      record.inode = status.st_ino;
+      record.mtime = {status.st_mtim.tv_sec, static_cast<uint32_t>(status.st_mtim.tv_nsec)};
+      record.ctime = {status.st_ctim.tv_sec, static_cast<uint32_t>(status.st_ctim.tv_nsec)};
+      if (is_later(status.st_ctim, last)) last = status.st_ctim;
+      repo::append_record(bytes, record);
+    }
+    writer.write(bytes);
+    reader->skip();
+  }
+  if (!reader->intact()) throw base::Corrupt("the draft of the scan cache was damaged");
+  writer.finish(root_tree);
+  wait_past(last);
+  if (::rename((path_ + ".new").c_str(), path_.c_str()) != 0)
+    base::throw_errno("cannot rename to " + path_, errno);
+}
+
+}  // namespace davit::restore
