@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <vector>
 
 #include "base/bounded_queue.h"
 #include "base/errors.h"
@@ -54,6 +55,16 @@ TEST(Crew, IsJoinedWhenItsOwnerUnwinds) {
         throw NotFound("the owner failed");
       },
       NotFound);
+}
+
+TEST(ForEachParallel, DoesEachOnceAndRethrows) {
+  for (const unsigned threads : {0u, 1u, 3u, 50u}) {
+    std::vector<std::atomic<int>> done(20);
+    for_each_parallel("each", threads, done.size(), [&](size_t i) { ++done[i]; });
+    for (auto& times : done) EXPECT_EQ(times, 1);
+    EXPECT_THROW(for_each_parallel("each", threads, 20, [](size_t i) { if (i == 7) throw Corrupt("seven"); }), Corrupt);
+  }
+  for_each_parallel("none", 4, 0, [](size_t) { FAIL(); });
 }
 
 }  // namespace

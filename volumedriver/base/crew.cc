@@ -4,6 +4,7 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <atomic>
 
 namespace davit::base {
 
@@ -49,6 +50,19 @@ void Crew::join() {
     failure = failure_;
   }
   if (failure) std::rethrow_exception(failure);
+}
+
+void for_each_parallel(const std::string& name, unsigned threads, size_t count,
+                       const std::function<void(size_t)>& work) {
+  threads = static_cast<unsigned>(std::min<size_t>(threads, count));
+  std::atomic<size_t> next{0};
+  const auto run = [&] {
+    for (size_t i; (i = next.fetch_add(1)) < count;) work(i);
+  };
+  if (threads <= 1) return run();
+  Crew crew([&] { next = count; });
+  for (unsigned i = 0; i < threads; ++i) crew.start(name, run);
+  crew.join();
 }
 
 unsigned processor_count() {

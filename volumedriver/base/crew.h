@@ -34,6 +34,11 @@ class Crew {
   std::vector<std::thread> threads_;
 };
 
+// Calls work(0) … work(count - 1), each once, on up to `threads` threads (the caller's own where one will do).
+// The first failure ends it and is rethrown.
+void for_each_parallel(const std::string& name, unsigned threads, size_t count,
+                       const std::function<void(size_t)>& work);
+
 // Processors this process may use; at least 1.
 unsigned processor_count();
 
