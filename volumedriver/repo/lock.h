@@ -1,4 +1,10 @@
-// restic's lock protocol (restic format facts §11): lock files beside the data, advisory, honoured by every restic.
+// restic's lock protocol: lock files beside the data, advisory, honoured by every restic. Any
+// number of shared locks, or one exclusive one. Staleness removes nothing by itself, here as there:
+// see remove_locks().
+//
+// Taking one: look for locks that forbid it; write ours; wait `settle`; look again, and give way
+// where another appeared meanwhile. Two that try at the same instant may therefore both fail, but
+// never both succeed.
 #pragma once
 
 #include <chrono>
@@ -16,7 +22,8 @@ namespace davit::repo {
 
 enum class LockMode : uint8_t { shared, exclusive };
 
-// Whose locks they are: the host name is HOST-<installation ID>, so that no restic takes our pid for a local one.
+// Whose locks they are: the host name is HOST-<installation ID>, so that no restic takes our pid
+// for a local one.
 struct LockIdentity {
   std::string host;
   std::string user = "root";
@@ -26,17 +33,21 @@ struct LockTiming {
   std::chrono::milliseconds settle{200};        // between writing the lock and looking again
   std::chrono::milliseconds refresh{300'000};   // 5 min
   std::chrono::milliseconds expire{1'350'000};  // 22.5 min without a refresh: the holder must stop
+  // A lock file that cannot be read is tried again after this, twice this and four times this.
+  std::chrono::milliseconds retry{5'000};
 };
 
-// Held while it lives; refreshed by a thread of its own. release() reports errors, the destructor does not.
+// Held while it lives; refreshed by a thread of its own, and watched by a second one, since a store
+// may hang. release() reports errors, the destructor does not. `repository` must outlive it.
 class Lock {
  public:
   // Throws Locked (naming host, pid and time of who holds it) when a lock of another is in the way.
-  static std::unique_ptr<Lock> take(Repository& repository, LockMode mode, const LockIdentity& identity,
-                                    const LockTiming& timing = {});
+  static std::unique_ptr<Lock> take(Repository& repository, LockMode mode,
+                                    const LockIdentity& identity, const LockTiming& timing = {});
   ~Lock();
   void release();
-  // Asked to stop once the lock was lost (it could not be refreshed in time): the holder must stop writing.
+  // Asked to stop once the lock was lost: it could not be refreshed in time (the time that the
+  // machine slept counts), or somebody removed it. The holder must stop writing.
   std::stop_token lost() const;
 
  private:
@@ -49,6 +60,7 @@ struct LockInfo {
   base::Id id;
   LockFile lock;
   bool stale = false;  // older than 30 minutes
+  std::string error;   // why it cannot be read; `lock` is empty then
 };
 std::vector<LockInfo> list_locks(const Repository& repository);
 // Removes locks for which `which` is true; returns how many.

@@ -1,12 +1,13 @@
-// A restic repository, format version 2 (the format: docs/format.md): opened once, used by many jobs at once.
-// Writing goes through an UploadSession (upload.h); removing files is upkeep's. Locks are taken by the caller
-// (lock.h): nothing here checks them.
-// Any thread may call any const member, and load_index/refresh_index, at the same time.
+// A restic repository, format version 2 (the format: docs/format.md): opened once, used by many
+// jobs at once. Writing goes through an UploadSession (upload.h); removing files is upkeep's. Locks
+// are taken by the caller (lock.h): nothing here checks them. Any thread may call any const member,
+// and load_index/refresh_index, at the same time.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -29,11 +30,15 @@ Compression parse_compression(std::string_view word);
 
 class Repository {
  public:
-  // Makes a new one: refuses (Conflict) where a config, a key or a snapshot exists already. Writes the key,
-  // then the config.
-  static std::unique_ptr<Repository> init(std::shared_ptr<store::Store> store, std::string_view password);
-  // Throws NoRepository (no config there), WrongPassword, Corrupt, Unsupported (version 1 or unknown).
-  static std::unique_ptr<Repository> open(std::shared_ptr<store::Store> store, std::string_view password);
+  // Makes a new one: writes the key, then the config. Refuses (Conflict) where a config, a key or
+  // anything else exists already; only what a killed init left (keys alone, and the password opens
+  // one) is completed.
+  static std::unique_ptr<Repository> init(std::shared_ptr<store::Store> store,
+                                          std::string_view password);
+  // Throws NoRepository (no config there), WrongPassword, Corrupt, Unsupported (version 1 or
+  // unknown).
+  static std::unique_ptr<Repository> open(std::shared_ptr<store::Store> store,
+                                          std::string_view password);
 
   const base::Id& id() const { return config_.id; }
   const ConfigFile& config() const { return config_; }
@@ -45,7 +50,8 @@ class Repository {
   Compression compression() const { return compression_; }
   void set_compression(Compression compression) { compression_ = compression; }
 
-  // Reads the index files that were not read yet and forgets those that are gone. Cheap when nothing changed.
+  // Reads the index files that were not read yet and forgets those that are gone. Cheap when
+  // nothing changed.
   void refresh_index();
   const Index& index() const { return *index_; }
   Index& index() { return *index_; }
@@ -54,9 +60,11 @@ class Repository {
   // Throws NotFound (no index names it) or Corrupt/IoError naming the pack.
   base::Bytes load_blob(BlobType type, const base::Id& id) const;
   // As above, one given copy. `out` is resized; its capacity is kept, so a caller may recycle it.
-  void load_blob_from(const BlobLocation& location, BlobType type, const base::Id& id, base::Bytes& out) const;
+  void load_blob_from(const BlobLocation& location, BlobType type, const base::Id& id,
+                      base::Bytes& out) const;
 
-  // index, snapshot and lock files: sealed, compressed JSON. The bytes are verified against the name.
+  // index, snapshot and lock files: sealed, compressed JSON. The bytes are verified against the
+  // name.
   base::Bytes load_unpacked(store::Kind kind, const base::Id& id) const;
   base::Id save_unpacked(store::Kind kind, base::ByteView json) const;
 
@@ -66,17 +74,21 @@ class Repository {
   };
   Snapshot load_snapshot(const base::Id& id) const;
   base::Id save_snapshot(const Snapshot& snapshot) const;
-  // All that can be read, oldest first, served from memory where the file was read before (files never
-  // change). A damaged one is passed to `on_error` (file ID, reason) and left out; without `on_error`, throws.
+  // All that can be read, oldest first, served from memory where the file was read before (files
+  // never change). A damaged one is passed to `on_error` (file ID, reason) and left out; without
+  // `on_error`, throws.
   std::vector<SnapshotFile> load_snapshots(
       const std::function<void(const base::Id&, const std::string&)>& on_error = {}) const;
 
   // For members of this room and upkeep: use init and open.
-  Repository(std::shared_ptr<store::Store> store, ConfigFile config, crypto::Key key, base::Id key_id);
+  Repository(std::shared_ptr<store::Store> store, ConfigFile config, crypto::Key key,
+             base::Id key_id);
   ~Repository();
 
  private:
   struct SnapshotCache;
+  void add_index_file(const base::Id& file);
+
   std::shared_ptr<store::Store> store_;
   ConfigFile config_;
   crypto::Key key_;
@@ -84,6 +96,7 @@ class Repository {
   Chunker chunker_;
   Compression compression_ = Compression::automatic;
   std::unique_ptr<Index> index_;
+  std::mutex refreshing_;  // one refresh at a time
   std::unique_ptr<SnapshotCache> snapshot_cache_;
 };
 

@@ -2,15 +2,23 @@
 //
 //   UploadSession session(repository, options);
 //   session.save_blob(BlobType::data, bytes) …      from as many threads as you like
-//   session.finish();                               from here on every saved blob is in the store and indexed
-//   repository.save_snapshot(…)                     last, by the caller
+//   session.finish();                               from here on every saved blob is in the store
+//   and indexed repository.save_snapshot(…)                     last, by the caller
 //
 // save_blob does the work (SHA-256, zstd, AES) on the caller's thread; full packs are uploaded by
-// store.connections() threads of the session. Index files are written as it goes (50,000 blobs or 10 minutes),
-// so that a run that dies leaves its packs useful; without finish() nothing that is visible depends on it.
-// Memory: (2 open packs per type + connections + queue) * pack size, whatever is saved.
+// store.connections() threads of the session. Index files are written as it goes (50,000 blobs or
+// 10 minutes), so that a run that dies leaves its packs useful; without finish() nothing that is
+// visible depends on it.
+//
+// Memory, whatever is saved: with N calling threads, C = store.connections() and B the largest
+// blob,
+//   packs    (4 open + C queued + C uploading + N waiting + 4 spare) * (pack_size_bytes + B)
+//   scratch  N * 3 * B
+//   names    40 bytes * blobs that no index file has yet (about 50,000 and what the packs above
+//   hold)
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <stop_token>
@@ -20,10 +28,13 @@
 namespace davit::repo {
 
 struct UploadOptions {
-  uint32_t pack_size_bytes = 16 << 20;
+  uint32_t pack_size_bytes = 16 << 20;  // 4 KiB to 512 MiB
   // Decrypt, decompress and hash every blob again before it leaves (trees and indexes always are).
   bool verify_data = false;
-  std::stop_token stop;
+  // An index file is written once it has so many blobs, or is so old when a pack arrives.
+  size_t index_blobs = 50'000;
+  std::chrono::seconds index_age{600};
+  std::stop_token stop{};
 };
 
 struct UploadCounts {
@@ -36,18 +47,23 @@ class UploadSession {
  public:
   // The index must be fresh (refresh_index). `repository` must outlive it.
   explicit UploadSession(Repository& repository, UploadOptions options = {});
-  ~UploadSession();  // without finish(): stops the threads; packs that arrived stay as orphans for prune
+  ~UploadSession();  // without finish(): stops the threads; packs that arrived stay as orphans for
+                     // prune
 
   struct Saved {
     base::Id id;
     bool is_new = false;
   };
-  // Stores the blob unless the repository or this session has it. Throws what an upload threw, on any thread,
-  // and Cancelled when `stop` was requested.
+  // Stores the blob unless the repository or this session has it. Throws what an upload threw, on
+  // any thread, and Cancelled when `stop` was requested; after any failure the session is of no
+  // more use, and every call throws that failure again. No blob is empty (UsageError).
   Saved save_blob(BlobType type, base::ByteView plain);
-  // For callers that hashed already (prune, copy).
-  Saved save_blob(BlobType type, const base::Id& id, base::ByteView plain, bool even_if_known = false);
-  // Uploads what is open, waits, writes the last index files and adds them to the repository's index.
+  // For callers that hashed already (prune, copy). `even_if_known`: also where the repository has
+  // it, but once a session.
+  Saved save_blob(BlobType type, const base::Id& id, base::ByteView plain,
+                  bool even_if_known = false);
+  // Uploads what is open, waits, writes the last index file and adds it to the repository's index.
+  // Every save_blob must have returned.
   void finish();
   UploadCounts counts() const;
 

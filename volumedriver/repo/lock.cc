@@ -1,0 +1,262 @@
+#include "repo/lock.h"
+
+#include <sys/types.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <condition_variable>
+#include <mutex>
+#include <optional>
+#include <thread>
+#include <utility>
+
+#include "base/errors.h"
+#include "base/log.h"
+
+namespace davit::repo {
+
+namespace {
+
+using base::Id;
+using std::chrono::milliseconds;
+using store::Kind;
+
+constexpr auto kStaleAge = std::chrono::minutes(30);
+constexpr int kReadTries = 4;
+
+// Counts on while the machine sleeps, unlike steady_clock.
+milliseconds boot_time() {
+  timespec now;
+  ::clock_gettime(CLOCK_BOOTTIME, &now);
+  return std::chrono::duration_cast<milliseconds>(std::chrono::seconds(now.tv_sec) +
+                                                  std::chrono::nanoseconds(now.tv_nsec));
+}
+
+base::Time wall_time() {
+  return std::chrono::time_point_cast<base::Time::duration>(std::chrono::system_clock::now());
+}
+
+Id write_lock(const Repository& repository, LockMode mode, const LockIdentity& identity) {
+  LockFile file;
+  file.time.time = wall_time();
+  file.exclusive = mode == LockMode::exclusive;
+  file.hostname = identity.host;
+  file.username = identity.user;
+  file.pid = ::getpid();
+  file.uid = ::geteuid();
+  file.gid = ::getegid();
+  return repository.save_unpacked(Kind::lock, encode_lock(file));
+}
+
+std::vector<store::FileInfo> lock_files(const Repository& repository) {
+  std::vector<store::FileInfo> files;
+  repository.store().list(Kind::lock, [&](const store::FileInfo& file) { files.push_back(file); });
+  return files;
+}
+
+// Nothing where it is gone or still empty. Another's lock may be half written where the store is
+// not atomic, so it is read again a few times.
+std::optional<LockFile> read_lock(const Repository& repository, const store::FileInfo& file,
+                                  milliseconds retry) {
+  if (file.size_bytes == 0) return std::nullopt;
+  for (int again = 1;; ++again) {
+    try {
+      return parse_lock(repository.load_unpacked(Kind::lock, file.id));
+    } catch (const base::NotFound&) {
+      return std::nullopt;
+    } catch (const base::Error&) {
+      if (again == kReadTries) throw;
+    }
+    std::this_thread::sleep_for(retry);
+    retry *= 2;
+  }
+}
+
+// Throws Locked where the lock of another forbids ours.
+void check_others(const Repository& repository, LockMode mode, const std::optional<Id>& ours,
+                  milliseconds retry) {
+  for (const auto& file : lock_files(repository)) {
+    if (file.id == ours) continue;
+    const auto other = read_lock(repository, file, retry);
+    if (!other || (mode == LockMode::shared && !other->exclusive)) continue;
+    throw base::Locked("the repository is locked" +
+                       std::string(other->exclusive ? " exclusively" : "") + " by pid " +
+                       std::to_string(other->pid) + " on " + other->hostname + " since " +
+                       format(other->time) + " (lock " + file.id.short_hex() +
+                       "; if that process is gone, remove the lock with \"davit unlock\")");
+  }
+}
+
+}  // namespace
+
+struct Lock::State {
+  State(Repository& repository, LockMode mode, LockIdentity identity, LockTiming timing)
+      : repository(repository), mode(mode), identity(std::move(identity)), timing(timing) {}
+  ~State() { end_threads(); }
+
+  void begin_threads();
+  void end_threads();
+  void refresh_loop();
+  void watch_loop();
+  // False once the lock is lost.
+  bool refresh();
+  void lose(const std::string& why);
+  // False when the lock is to be released.
+  bool sleep(milliseconds time);
+
+  Repository& repository;
+  const LockMode mode;
+  const LockIdentity identity;
+  const LockTiming timing;
+  std::stop_source lost;
+
+  // The refreshing thread's; the owner's before it started and after it ended.
+  Id id;
+  std::vector<Id> left_over;  // earlier ones that could not be removed yet
+
+  std::mutex mutex;
+  std::condition_variable changed;
+  bool ending = false;          // under the mutex
+  milliseconds refreshed_at{};  // under the mutex, boot time
+
+  std::thread refresher, watcher;
+};
+
+void Lock::State::begin_threads() {
+  refreshed_at = boot_time();
+  refresher = std::thread([this] { refresh_loop(); });
+  watcher = std::thread([this] { watch_loop(); });
+}
+
+void Lock::State::end_threads() {
+  {
+    const std::lock_guard guard(mutex);
+    ending = true;
+  }
+  changed.notify_all();
+  if (refresher.joinable()) refresher.join();
+  if (watcher.joinable()) watcher.join();
+}
+
+bool Lock::State::sleep(milliseconds time) {
+  std::unique_lock guard(mutex);
+  return !changed.wait_for(guard, time, [&] { return ending; });
+}
+
+void Lock::State::lose(const std::string& why) {
+  if (lost.request_stop()) spdlog::warn("the repository's lock is lost: {}", why);
+}
+
+bool Lock::State::refresh() {
+  // Somebody may have removed it while the machine slept, and may be pruning by now.
+  if (!repository.store().find_size({Kind::lock, id})) {
+    lose("somebody removed it");
+    return false;
+  }
+  const Id next = write_lock(repository, mode, identity);
+  left_over.push_back(std::exchange(id, next));
+  {
+    const std::lock_guard guard(mutex);
+    refreshed_at = boot_time();
+  }
+  while (!left_over.empty()) {
+    repository.store().remove({Kind::lock, left_over.back()});
+    left_over.pop_back();
+  }
+  return true;
+}
+
+void Lock::State::refresh_loop() {
+  milliseconds wait = timing.refresh;
+  while (sleep(wait) && !lost.stop_requested()) {
+    wait = timing.refresh;
+    try {
+      if (!refresh()) return;
+    } catch (const std::exception& error) {
+      spdlog::warn("cannot refresh the repository's lock, trying again: {}", error.what());
+      wait = timing.refresh / 5;
+    }
+  }
+}
+
+void Lock::State::watch_loop() {
+  // Short naps: a nap does not count the time that the machine sleeps.
+  while (sleep(std::max(timing.expire / 64, milliseconds(1)))) {
+    milliseconds age;
+    {
+      const std::lock_guard guard(mutex);
+      age = boot_time() - refreshed_at;
+    }
+    if (age > timing.expire) return lose("it could not be refreshed in time");
+  }
+}
+
+Lock::Lock(std::unique_ptr<State> state) : state_(std::move(state)) {}
+
+std::unique_ptr<Lock> Lock::take(Repository& repository, LockMode mode,
+                                 const LockIdentity& identity, const LockTiming& timing) {
+  check_others(repository, mode, std::nullopt, timing.retry);
+  auto state = std::make_unique<State>(repository, mode, identity, timing);
+  state->id = write_lock(repository, mode, identity);
+  // From here on the lock is removed however this ends.
+  std::unique_ptr<Lock> lock(new Lock(std::move(state)));
+  std::this_thread::sleep_for(timing.settle);
+  check_others(repository, mode, lock->state_->id, timing.retry);
+  lock->state_->begin_threads();
+  return lock;
+}
+
+void Lock::release() {
+  if (!state_) return;
+  const std::unique_ptr<State> state = std::move(state_);
+  state->end_threads();
+  state->left_over.push_back(state->id);
+  for (const Id& id : state->left_over) state->repository.store().remove({Kind::lock, id});
+}
+
+Lock::~Lock() {
+  try {
+    release();
+  } catch (const std::exception& error) {
+    spdlog::warn("cannot remove a lock of the repository: {}", error.what());
+  }
+}
+
+std::stop_token Lock::lost() const {
+  return state_->lost.get_token();
+}
+
+std::vector<LockInfo> list_locks(const Repository& repository) {
+  std::vector<LockInfo> locks;
+  const base::Time now = wall_time();
+  for (const auto& file : lock_files(repository)) {
+    LockInfo info{.id = file.id, .lock = {}, .stale = false, .error = {}};
+    try {
+      if (file.size_bytes == 0) throw base::Corrupt("it is empty");
+      info.lock = parse_lock(repository.load_unpacked(Kind::lock, file.id));
+      info.stale = now - info.lock.time.time > kStaleAge;
+    } catch (const base::NotFound&) {
+      continue;
+    } catch (const base::Corrupt& error) {
+      info.error = error.what();
+    }
+    locks.push_back(std::move(info));
+  }
+  std::sort(locks.begin(), locks.end(), [](const LockInfo& a, const LockInfo& b) {
+    return std::pair(a.lock.time.time, a.id) < std::pair(b.lock.time.time, b.id);
+  });
+  return locks;
+}
+
+size_t remove_locks(Repository& repository, const std::function<bool(const LockInfo&)>& which) {
+  size_t removed = 0;
+  for (const LockInfo& info : list_locks(repository)) {
+    if (!which(info)) continue;
+    repository.store().remove({Kind::lock, info.id});
+    ++removed;
+  }
+  return removed;
+}
+
+}  // namespace davit::repo

@@ -1,0 +1,365 @@
+#include "repo/upload.h"
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <exception>
+#include <functional>
+#include <mutex>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "base/bounded_queue.h"
+#include "base/crew.h"
+#include "base/errors.h"
+#include "base/synchronized.h"
+#include "crypto/seal.h"
+#include "crypto/sha256.h"
+#include "repo/codec.h"
+#include "repo/index_file.h"
+#include "repo/pack_header.h"
+#include "repo/pending.h"
+
+namespace davit::repo {
+
+namespace {
+
+using base::Bytes;
+using base::ByteView;
+using base::Id;
+
+constexpr size_t kSmallestPack = 4 << 10;
+constexpr size_t kLargestPack = 512 << 20;
+// Keeps a header far below its limit of 16 MiB, whatever the pack's size.
+constexpr size_t kMaxBlobsPerPack = 65'536;
+// A pack's offsets and lengths have 32 bits.
+constexpr size_t kMaxBlob = 0xf000'0000;
+
+struct Pack {
+  Bytes bytes;
+  std::vector<PackBlob> blobs;
+
+  void add(PackBlob blob, ByteView sealed) {
+    blob.offset_bytes = static_cast<uint32_t>(bytes.size());
+    blob.length_bytes = static_cast<uint32_t>(sealed.size());
+    base::append(bytes, sealed);
+    blobs.push_back(blob);
+  }
+
+  // Without a copy, into an empty pack.
+  void add_only(PackBlob blob, Bytes sealed) {
+    blob.length_bytes = static_cast<uint32_t>(sealed.size());
+    bytes = std::move(sealed);
+    blobs.push_back(blob);
+  }
+};
+
+// Buffers that are used again: a fresh one of this size costs a page fault every 4 KiB.
+class Buffers {
+ public:
+  Buffers(size_t keep, size_t reserve) : keep_(keep), reserve_(reserve) {}
+
+  Bytes take() {
+    Bytes bytes;
+    free_.with([&](auto& free) {
+      if (free.empty()) return;
+      bytes = std::move(free.back());
+      free.pop_back();
+    });
+    bytes.clear();
+    bytes.reserve(reserve_);
+    return bytes;
+  }
+
+  void give(Bytes bytes) {
+    if (bytes.capacity() > reserve_ + 2 * kMaxChunk) return;  // an unusually large blob's
+    free_.with([&](auto& free) {
+      if (free.size() < keep_) free.push_back(std::move(bytes));
+    });
+  }
+
+ private:
+  const size_t keep_, reserve_;
+  base::Synchronized<std::vector<Bytes>> free_;
+};
+
+struct Loan {
+  Buffers& buffers;
+  Bytes bytes{buffers.take()};
+  ~Loan() { buffers.give(std::move(bytes)); }
+};
+
+// Packs that arrived and are in no index file yet.
+struct NewIndex {
+  IndexEncoder encoder;
+  std::vector<IndexEntry> entries;
+  std::chrono::steady_clock::time_point since;  // the first of them
+};
+
+}  // namespace
+
+struct UploadSession::State {
+  State(Repository& repository, UploadOptions options);
+
+  void fail(std::exception_ptr why);
+  void throw_if_failed();
+
+  // The calling thread's part.
+  void store_blob(BlobType type, const Id& id, ByteView plain);
+  bool seal(BlobType type, ByteView plain, Bytes& sealed);
+  void verify(BlobType type, const Id& id, bool compressed, ByteView sealed, size_t plain_size);
+  void submit(Pack pack);
+  void submit_rests();
+
+  // The uploading threads' part.
+  void upload(Pack pack);
+  void write_index(NewIndex index);
+
+  // Constant.
+  Repository& repository;
+  const UploadOptions options;
+
+  // With synchronisation of their own.
+  std::atomic<bool> failed{false};
+  base::Synchronized<std::exception_ptr> failure;
+  std::atomic<uint64_t> data_blobs{0}, tree_blobs{0}, added_bytes{0}, added_packed_bytes{0};
+  std::atomic<bool> keeps_pending{false};  // somebody stores what the index knows
+  PendingBlobs pending;
+  Buffers pack_buffers, scratch;
+  struct OpenPack {
+    std::mutex mutex;
+    Pack pack;
+  };
+  std::array<std::array<OpenPack, 2>, 2> open;  // by type; which of the two is left to chance
+  base::Synchronized<NewIndex> new_index;
+  base::BoundedQueue<Pack> queue;
+
+  bool finished = false;  // the owner's
+
+  // Last, so that they end first.
+  base::Crew crew;
+  std::optional<std::stop_callback<std::function<void()>>> on_stop;
+};
+
+UploadSession::State::State(Repository& repository, UploadOptions options)
+    : repository(repository),
+      options(std::move(options)),
+      pack_buffers(4, this->options.pack_size_bytes + kMaxChunk),
+      scratch(64, 0),
+      queue(repository.store().connections()),
+      crew([this] { queue.stop(); }) {
+  for (unsigned i = 0; i < repository.store().connections(); ++i)
+    crew.start("upload", [this] {
+      try {
+        while (auto pack = queue.pop()) upload(std::move(*pack));
+      } catch (...) {
+        fail(std::current_exception());
+      }
+    });
+  on_stop.emplace(this->options.stop, [this] { fail(std::make_exception_ptr(base::Cancelled())); });
+}
+
+void UploadSession::State::fail(std::exception_ptr why) {
+  failure.with([&](auto& first) {
+    if (!first) first = std::move(why);
+  });
+  failed = true;
+  queue.stop();
+}
+
+void UploadSession::State::throw_if_failed() {
+  if (!failed.load(std::memory_order_acquire)) return;
+  std::rethrow_exception(failure.with([](const auto& first) { return first; }));
+}
+
+// ---- the calling thread
+
+// Appends the sealed blob; true where it is compressed.
+bool UploadSession::State::seal(BlobType type, ByteView plain, Bytes& sealed) {
+  const bool compressed = type == BlobType::tree || repository.compression() != Compression::off;
+  sealed.resize(crypto::kIvSize);
+  if (compressed) {
+    compress(plain, sealed);
+  } else {
+    base::append(sealed, plain);
+  }
+  sealed.resize(sealed.size() + crypto::kTagSize);
+  crypto::seal_in_place(repository.key(), sealed);
+  return compressed;
+}
+
+// Bad memory must not write what nobody can read.
+void UploadSession::State::verify(BlobType type, const Id& id, bool compressed, ByteView sealed,
+                                  size_t plain_size) {
+  Loan frame{scratch}, plain{scratch};
+  try {
+    frame.bytes.resize(sealed.size() - crypto::kSealOverhead);
+    crypto::open(repository.key(), sealed, frame.bytes);
+    if (compressed) {
+      plain.bytes.resize(plain_size);
+      decompress(frame.bytes, plain.bytes);
+    }
+    if (crypto::sha256(compressed ? plain.bytes : frame.bytes) == id) return;
+  } catch (const base::Corrupt&) {  // the same verdict
+  }
+  throw base::Corrupt("a new " + std::string(type_name(type)) + " blob " + id.hex() +
+                      " did not read back as it was saved: memory or processor is faulty");
+}
+
+void UploadSession::State::store_blob(BlobType type, const Id& id, ByteView plain) {
+  Loan sealed{scratch};
+  const bool compressed = seal(type, plain, sealed.bytes);
+  if (type == BlobType::tree || options.verify_data)
+    verify(type, id, compressed, sealed.bytes, plain.size());
+
+  const PackBlob blob{.type = type,
+                      .id = id,
+                      .plain_length_bytes = compressed ? static_cast<uint32_t>(plain.size()) : 0};
+  const size_t length = sealed.bytes.size();
+  std::optional<Pack> full;
+  if (length >= options.pack_size_bytes) {
+    full.emplace().add_only(blob, std::move(sealed.bytes));
+  } else {
+    uint8_t choice;
+    crypto::random_bytes(std::span(&choice, 1));
+    OpenPack& place = open[static_cast<size_t>(type)][choice & 1];
+    const std::lock_guard lock(place.mutex);
+    if (place.pack.bytes.capacity() == 0) place.pack.bytes = pack_buffers.take();
+    place.pack.add(blob, sealed.bytes);
+    if (place.pack.bytes.size() >= options.pack_size_bytes ||
+        place.pack.blobs.size() >= kMaxBlobsPerPack)
+      full = std::exchange(place.pack, {});
+  }
+  ++(type == BlobType::data ? data_blobs : tree_blobs);
+  added_bytes += plain.size();
+  added_packed_bytes += length;
+  if (full) submit(std::move(*full));
+}
+
+void UploadSession::State::submit(Pack pack) {
+  const size_t blobs_end = pack.bytes.size();
+  crypto::seal(repository.key(), encode_pack_header(pack.blobs), pack.bytes);
+  const size_t header_length = pack.bytes.size() - blobs_end;
+  pack.bytes.resize(pack.bytes.size() + kHeaderLengthSize);
+  base::store_le32(pack.bytes.data() + pack.bytes.size() - kHeaderLengthSize,
+                   static_cast<uint32_t>(header_length));
+  if (!queue.push(std::move(pack))) throw_if_failed();
+}
+
+// At the end: the two open packs of a type become one where that is not too large.
+void UploadSession::State::submit_rests() {
+  for (auto& pair : open) {
+    Pack first = std::exchange(pair[0].pack, {}), second = std::exchange(pair[1].pack, {});
+    if (first.blobs.size() + second.blobs.size() <= kMaxBlobsPerPack &&
+        first.bytes.size() + second.bytes.size() < options.pack_size_bytes) {
+      for (const PackBlob& blob : second.blobs)
+        first.add(blob, ByteView(second.bytes).subspan(blob.offset_bytes, blob.length_bytes));
+      second = {};
+    }
+    if (!first.blobs.empty()) submit(std::move(first));
+    if (!second.blobs.empty()) submit(std::move(second));
+  }
+}
+
+// ---- the uploading threads
+
+void UploadSession::State::upload(Pack pack) {
+  const Id id = crypto::sha256(pack.bytes);
+  repository.store().put({store::Kind::data, id}, ByteView(pack.bytes));
+  pack_buffers.give(std::move(pack.bytes));
+
+  std::optional<NewIndex> full;
+  {
+    auto index = new_index.lock();
+    const auto now = std::chrono::steady_clock::now();
+    if (index->entries.empty()) index->since = now;
+    index->encoder.add(id, pack.blobs);
+    for (const PackBlob& blob : pack.blobs)
+      index->entries.push_back(
+          {blob.type,
+           blob.id,
+           {id, blob.offset_bytes, blob.length_bytes, blob.plain_length_bytes}});
+    if (index->entries.size() >= options.index_blobs || now - index->since >= options.index_age)
+      full = std::exchange(*index, {});
+  }
+  if (full) write_index(std::move(*full));
+}
+
+void UploadSession::State::write_index(NewIndex index) {
+  const Id file = repository.save_unpacked(store::Kind::index, index.encoder.finish());
+  repository.index().add_file(file, index.entries);
+  if (keeps_pending) return;
+  for (const IndexEntry& entry : index.entries) pending.forget(entry.type, entry.id);
+}
+
+// ---- the session
+
+UploadSession::UploadSession(Repository& repository, UploadOptions options) {
+  if (options.pack_size_bytes < kSmallestPack || options.pack_size_bytes > kLargestPack)
+    throw base::UsageError("packs are of 4 KiB to 512 MiB");
+  state_ = std::make_unique<State>(repository, std::move(options));
+}
+
+UploadSession::~UploadSession() {
+  if (state_ && !state_->finished) state_->fail(std::make_exception_ptr(base::Cancelled()));
+}
+
+UploadSession::Saved UploadSession::save_blob(BlobType type, base::ByteView plain) {
+  return save_blob(type, crypto::sha256(plain), plain);
+}
+
+UploadSession::Saved UploadSession::save_blob(BlobType type, const Id& id, base::ByteView plain,
+                                              bool even_if_known) {
+  State& state = *state_;
+  DAVIT_CHECK(!state.finished);
+  state.throw_if_failed();
+  if (plain.empty()) throw base::UsageError("there are no empty blobs");
+  if (plain.size() > kMaxBlob)
+    throw base::Unsupported("a blob of " + base::human_size(plain.size()) +
+                            " is too large for the repository's format");
+  const Index& index = state.repository.index();
+  if (even_if_known) {
+    state.keeps_pending = true;
+  } else if (index.contains(type, id)) {
+    return {id, false};
+  }
+  if (!state.pending.claim(type, id)) return {id, false};
+  // An index file may have taken it over between the two looks; then it is no longer pending.
+  if (!even_if_known && index.contains(type, id)) {
+    state.pending.forget(type, id);
+    return {id, false};
+  }
+  try {
+    state.store_blob(type, id, plain);
+  } catch (...) {
+    // Others were told that it is stored already.
+    state.fail(std::current_exception());
+    throw;
+  }
+  return {id, true};
+}
+
+void UploadSession::finish() {
+  State& state = *state_;
+  state.throw_if_failed();
+  if (state.finished) return;
+  try {
+    state.submit_rests();
+    state.queue.close();
+    state.crew.join();
+    state.throw_if_failed();
+    NewIndex rest = std::exchange(*state.new_index.lock(), {});
+    if (!rest.entries.empty()) state.write_index(std::move(rest));
+  } catch (...) {
+    state.fail(std::current_exception());
+    throw;
+  }
+  state.finished = true;
+}
+
+UploadCounts UploadSession::counts() const {
+  return {state_->data_blobs, state_->tree_blobs, state_->added_bytes, state_->added_packed_bytes};
+}
+
+}  // namespace davit::repo
