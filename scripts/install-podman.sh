@@ -44,4 +44,4 @@ control daemon-reload
 control enable --now podman.socket davit.service
 control try-restart davit.service
 echo "installed: $bin/davitd, $bin/davit, data in $data
-next: podman volume create -d davit -o schedule=@hourly NAME; keep a copy of the key elsewhere: davit key export"
+next: podman volume create --driver davit -o schedule=@hourly NAME; keep a copy of the key elsewhere: davit key export"

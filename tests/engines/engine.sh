@@ -13,10 +13,10 @@
 #   engine_import_busybox / engine_import_postgres    images davit-test/busybox, davit-test/postgres
 #   engine_registry_up            a registry on 127.0.0.1:5000 of the machine
 #   engine_is docker|podman|rootless
-# docker.sh and podman.sh say what differs.
+# docker.sh and podman.sh say what differs; davit.sh has the words for davit on an engine.
 
 here=$(dirname "${BASH_SOURCE[0]}")
-for part in common machine images docker podman; do
+for part in common machine images docker podman davit; do
   # shellcheck source=/dev/null
   . "$here/$part.sh"
 done

@@ -10,9 +10,12 @@ podman_cli() {
   fi
 }
 
+podman_user_environment() {
+  echo "HOME=$ENGINE/podman-home XDG_RUNTIME_DIR=/run/user/$TEST_UID USER=davit-test LOGNAME=davit-test"
+}
+
 podman_as_user() {
-  ENGINE_ENV="HOME=$ENGINE/podman-home XDG_RUNTIME_DIR=/run/user/$TEST_UID USER=davit-test LOGNAME=davit-test" \
-    machine_run setpriv --reuid $TEST_UID --regid $TEST_UID --clear-groups --inh-caps=-all "$@"
+  ENGINE_ENV=$(podman_user_environment) machine_run setpriv --reuid $TEST_UID --regid $TEST_UID --clear-groups --inh-caps=-all "$@"
 }
 
 podman_socket() {
@@ -46,9 +49,9 @@ chown $2:$2 /run/user/$2
 chmod 700 /run/user/$2
 C
   if engine_is rootless; then podman_prepare_user "$storage"; fi
-  podman_cli info >"$ENGINE/podman-info.log" 2>&1 || {
-    engine_is rootless && cannot "rootless Podman: $(tail -n 3 "$ENGINE/podman-info.log")"
-    die "podman info: $(cat "$ENGINE/podman-info.log")"
+  podman_cli info >"$ENGINE/podman-info" 2>&1 || {
+    engine_is rootless && cannot "rootless Podman: $(tail -n 3 "$ENGINE/podman-info")"
+    die "podman info: $(cat "$ENGINE/podman-info")"
   }
 }
 
@@ -68,7 +71,7 @@ C
 # podman_service_up: the API service, which Davit asks about containers.
 podman_service_up() {
   if engine_is rootless; then
-    ENGINE_ENV="HOME=$ENGINE/podman-home XDG_RUNTIME_DIR=/run/user/$TEST_UID" machine_spawn podman-service \
+    ENGINE_ENV=$(podman_user_environment) machine_spawn podman-service \
       setpriv --reuid $TEST_UID --regid $TEST_UID --clear-groups podman system service -t 0 "unix://$(podman_socket)"
   else
     machine_spawn podman-service podman system service -t 0 "unix://$(podman_socket)"

@@ -1,0 +1,57 @@
+#!/bin/bash
+# `docker-compose up` on an empty machine brings an application back with its data: `from: auto`. A store that cannot be
+# read makes it fail, rather than begin with nothing.
+. "$(dirname "$0")/../../engines/engine.sh"
+scenario_begin compose
+
+mkdir "$WORK/shop"
+cat >"$WORK/shop/docker-compose.yml" <<'C'
+version: "2.4"
+services:
+  web:
+    image: davit-test/busybox
+    network_mode: none
+    command: sh -c 'echo start >>/data/log; exec sleep 1000'
+    volumes: ["files:/data"]
+volumes:
+  files:
+    driver: davit
+    driver_opts: {schedule: "off", from: auto}
+C
+compose() { (cd "$WORK/shop" && machine_run docker-compose --ansi never "$@") >&2; }
+starts() { grep -c start "$(volume_directory shop_files)/log"; }
+
+engine_up
+engine_import_busybox
+davit_up
+compose up -d
+assert_eq "$(starts)" 1 "a new application begins with an empty volume"
+davit backup shop_files
+compose down -v
+compose up -d
+assert_eq "$(starts)" 2 "after down -v, up brings the data back"
+compose stop
+davit backup shop_files
+compose down
+
+first=$ENGINE
+engine_down
+ENGINE=$WORK/empty
+mkdir -p "$ENGINE/data/secrets"
+engine_up
+engine_import_busybox
+cp -a "$first/data/repository" "$(davit_data)/"
+echo wrong >"$(davit_data)/secrets/repository-password"
+chmod 700 "$(davit_data)/secrets"
+chmod 600 "$(davit_data)/secrets/repository-password"
+davit_up DAVIT_HOSTNAME=other-machine
+compose_says() { (cd "$WORK/shop" && machine_run docker-compose --ansi never "$@" 2>&1); }
+assert_fails "password" compose_says up -d
+[ ! -e "$(volume_directory shop_files)" ] || die "auto made an empty volume though it could not read the repository"
+
+note "the right password"
+cp -a "$first/data/secrets/repository-password" "$(davit_data)/secrets/"
+davit_kill
+compose up -d
+davit wait shop_files
+wait_until 30 "the application's third start" test "$(starts)" -ge 3
