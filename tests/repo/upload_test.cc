@@ -261,11 +261,13 @@ TEST(Upload, AnyFailureOfTheStoreComesOut) {
         }
       });
     for (auto& thread : threads) thread.join();
-    if (fail == 0) {
+    // Chance decides how many packs there are, so the last calls may not come.
+    try {
       session.finish();
-      calls = store->calls();
-    } else {
-      EXPECT_THROW(session.finish(), base::IoError) << "call " << fail;
+      calls = std::max(calls, store->calls());
+      EXPECT_TRUE(fail == 0 || store->calls() < fail) << "call " << fail;
+    } catch (const base::IoError&) {
+      EXPECT_NE(fail, 0u);
       EXPECT_THROW(session.save_blob(BlobType::data, test::random_bytes(10, 1)), base::IoError);
       EXPECT_THROW(session.finish(), base::IoError);
     }
