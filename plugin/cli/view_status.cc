@@ -1,0 +1,141 @@
+// The daemon and its volumes at a glance: a table, and below it what needs somebody's attention.
+#include <algorithm>
+
+#include "base/bytes.h"
+#include "cli/table.h"
+#include "cli/view.h"
+
+namespace davit::cli {
+
+namespace {
+
+class StatusView : public View {
+ public:
+  explicit StatusView(const Screen& screen) : screen_(screen) {}
+
+  void message(const Json& message) override {
+    const std::string type = text(message, "message_type");
+    if (type == "daemon")
+      daemon(message);
+    else if (type == "volume")
+      volume(message);
+    else if (type == "removed_volume")
+      removed(message);
+  }
+  int finish(int exit_code) override {
+    screen_.out.write(head_);
+    if (!table_.empty())
+      screen_.out.write("\n" + table_.render(screen_.out));
+    else if (exit_code == 0 && !screen_.quiet)
+      screen_.out.write("\nno volumes yet: docker volume create -d davit NAME\n");
+    if (!removed_.empty())
+      screen_.out.write("\nremoved; their last backup is still to be stored:\n" +
+                        removed_.render(screen_.out));
+    if (!notes_.empty()) screen_.out.write("\n" + notes_);
+    return exit_code;
+  }
+
+ private:
+  std::string when(const std::string& time) const {
+    return screen_.verbose ? local_time(time) : relative_time(time, screen_.now);
+  }
+  void note(Colour colour, const std::string& subject, const std::string& what) {
+    notes_ +=
+        screen_.out.in(colour, subject.empty() ? "!" : "! " + subject + ":") + " " + what + "\n";
+  }
+
+  void daemon(const Json& message) {
+    const std::string state = text(message, "repository_state");
+    head_ =
+        "davit " + printable(text(message, "version")) + " on " + printable(text(message, "host"));
+    if (screen_.verbose) head_ += ", installation " + printable(text(message, "installation"));
+    head_ += "\nrepository " + printable(text(message, "repository")) + ": " +
+             screen_.out.in(state == "ok" ? Colour::green : Colour::red, printable(state)) + "\n";
+    const std::string last = text(message, "last_prune"), next = text(message, "next_prune");
+    if (!last.empty())
+      head_ += "pruned " + when(last) + (next.empty() ? "" : ", next " + when(next)) + "\n";
+    else if (!next.empty())
+      head_ += "never pruned, first " + when(next) + "\n";
+    if (const std::string error = text(message, "last_prune_error"); !error.empty())
+      note(Colour::red, "", "the last prune failed: " + printable(error));
+    if (flag(message, "password_generated"))
+      note(Colour::yellow, "",
+           "the repository's password was made here and exists nowhere else; keep a copy: davit "
+           "key export");
+  }
+
+  Cell state_cell(const Json& message) const {
+    const Json& running = object(message, "running");
+    const std::string state = text(message, "state");
+    if (running.empty())
+      return {printable(state), state == "failed"  ? Colour::red
+                                : state == "ready" ? Colour::none
+                                                   : Colour::yellow};
+    std::string what = printable(text(running, "phase"));
+    if (running.contains("percent_done"))
+      what += " " +
+              std::to_string(
+                  static_cast<int>(std::clamp(real(running, "percent_done"), 0.0, 1.0) * 100)) +
+              "%";
+    if (running.contains("seconds_remaining"))
+      what +=
+          ", " + clock_text(static_cast<int64_t>(number(running, "seconds_remaining"))) + " left";
+    return {what, Colour::yellow};
+  }
+
+  void volume(const Json& message) {
+    const Json& last = object(message, "last_backup");
+    const std::string name = printable(text(message, "name"));
+    const std::string succeeded = text(last, "succeeded"), error = text(last, "error");
+    const bool partial = flag(last, "partial");
+    Cell backup = succeeded.empty() ? Cell("never", Colour::yellow)
+                                    : Cell(when(succeeded) + (partial ? ", partial" : ""),
+                                           partial ? Colour::yellow : Colour::none);
+    if (!error.empty()) backup.colour = Colour::red;
+    const std::string next = text(message, "next_backup");
+    table_.add({name, state_cell(message), backup, next.empty() ? "-" : when(next),
+                count_text(number(message, "snapshots")),
+                succeeded.empty() ? "" : base::human_size(number(last, "bytes")),
+                printable(text(last, "consistency")), printable(text(message, "schedule")),
+                screen_.verbose ? printable(text(message, "retention")) : ""});
+    if (const std::string why = text(message, "error"); !why.empty())
+      note(Colour::red, name, printable(why));
+    if (!error.empty()) {
+      const std::string attempted = text(last, "attempted");
+      note(Colour::red, name,
+           "the last backup" + (attempted.empty() ? "" : " (" + when(attempted) + ")") +
+               " failed: " + printable(error));
+    }
+  }
+
+  void removed(const Json& message) {
+    const Json& running = object(message, "running");
+    const std::string error = text(object(message, "last_backup"), "error");
+    removed_.add({"  " + printable(text(message, "name")),
+                  "removed " + when(text(message, "removed")),
+                  running.empty() ? Cell(error.empty() ? "waiting" : printable(error),
+                                         error.empty() ? Colour::none : Colour::red)
+                                  : state_cell(message)});
+  }
+
+  const Screen screen_;
+  std::string head_, notes_;
+  Table table_{{{"VOLUME"},
+                {"STATE"},
+                {"LAST BACKUP"},
+                {"NEXT"},
+                {"SNAPSHOTS", Table::Align::right},
+                {"SIZE", Table::Align::right},
+                {"CONSISTENCY"},
+                {"SCHEDULE"},
+                {"RETENTION"}}};
+  Table removed_{{{""}, {""}, {""}}};
+};
+
+}  // namespace
+
+std::unique_ptr<View> make_status_view(const Screen& screen) {
+  return std::make_unique<StatusView>(screen);
+}
+
+}  // namespace davit::cli
