@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include "base/errors.h"
 #include "cli/arguments.h"
@@ -46,7 +47,7 @@ class Candidates {
   explicit Candidates(std::string typed) : typed_(std::move(typed)) {}
 
   void add(const std::string& candidate, const std::string& description = "") {
-    if (!candidate.starts_with(typed_)) return;
+    if (!candidate.starts_with(typed_) || !known_.insert(candidate).second) return;
     text_ += candidate;
     if (!description.empty()) text_ += "\t" + printable(description);
     text_ += "\n";
@@ -63,6 +64,7 @@ class Candidates {
 
  private:
   const std::string typed_;
+  std::set<std::string> known_;
   std::string text_;
 };
 

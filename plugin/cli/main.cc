@@ -2,6 +2,8 @@
 // it says.
 #include <cstdio>
 #include <exception>
+#include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,6 +14,7 @@
 #include "cli/docker_plugin.h"
 #include "cli/interrupt.h"
 #include "cli/terminal.h"
+#include "cli/text.h"
 
 namespace davit::cli {
 namespace {
