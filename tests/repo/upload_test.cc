@@ -271,6 +271,7 @@ TEST(Upload, AnyFailureOfTheStoreComesOut) {
       EXPECT_THROW(session.save_blob(BlobType::data, test::random_bytes(10, 1)), base::IoError);
       EXPECT_THROW(session.finish(), base::IoError);
     }
+    store->fail_call(0);
     const auto fresh = test::make_repository(store);
     fresh->refresh_index();
     fresh->index().for_each(
