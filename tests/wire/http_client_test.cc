@@ -1,7 +1,11 @@
 #include "wire/http_client.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cstdlib>
 #include <thread>
@@ -298,6 +302,62 @@ TEST(HttpClient, WhereNobodyListens) {
   EXPECT_TRUE(absent.transient());
   EXPECT_THAT(absent.what(), AllOf(HasSubstr(directory / "none"), HasSubstr("GET http://engine/")));
   EXPECT_TRUE(failure(get("http://127.0.0.1:1/")).transient());
+}
+
+// A TLS server whose certificate nobody has signed but itself; it ends with the guard.
+class SelfSigned {
+ public:
+  explicit SelfSigned(const std::string& directory) {
+    const std::string make =
+        "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -keyout " +
+        directory + "/key -out " + directory + "/cert >/dev/null 2>&1";
+    if (std::system(make.c_str()) != 0) return;
+    // Its standard input is our pipe: it ends when that does.
+    const std::string serve = "exec openssl s_server -accept 127.0.0.1:0 -www -key " + directory +
+                              "/key -cert " + directory + "/cert";
+    int out[2], in[2];
+    if (::pipe2(out, O_CLOEXEC) != 0 || ::pipe2(in, O_CLOEXEC) != 0) return;
+    process_ = ::fork();
+    if (process_ == 0) {
+      ::dup2(in[0], 0);
+      ::dup2(out[1], 1);
+      ::execl("/bin/sh", "sh", "-c", serve.c_str(), nullptr);
+      ::_exit(127);
+    }
+    ::close(out[1]);
+    ::close(in[0]);
+    std::string text;
+    char part[256];
+    for (ssize_t count; (count = ::read(out[0], part, sizeof part)) > 0;) {
+      text.append(part, static_cast<size_t>(count));
+      const size_t at = text.find("ACCEPT ");
+      if (at == text.npos || text.find('\n', at) == text.npos) continue;
+      port = std::atoi(text.c_str() + text.find_last_of(':', text.find('\n', at)) + 1);
+      break;
+    }
+    ::close(out[0]);
+    input_ = in[1];
+  }
+  ~SelfSigned() {
+    if (process_ <= 0) return;
+    ::close(input_);
+    ::kill(process_, SIGTERM);
+    ::waitpid(process_, nullptr, 0);
+  }
+  int port = 0;
+
+ private:
+  pid_t process_ = -1;
+  int input_ = -1;
+};
+
+TEST(HttpClient, ACertificateThatNobodyVouchesForIsRefusedForGood) {
+  test::TempDir directory;
+  const SelfSigned server(directory.path());
+  if (server.port == 0) GTEST_SKIP() << "no openssl here";
+  const IoError error = failure(get("https://127.0.0.1:" + std::to_string(server.port) + "/"));
+  EXPECT_FALSE(error.transient()) << error.what();
+  EXPECT_THAT(error.what(), HasSubstr("certificate"));
 }
 
 TEST(HttpClient, WhatIsNoUrlIsRefused) {
