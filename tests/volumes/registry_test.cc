@@ -157,7 +157,7 @@ TEST_F(RegistryTest, RemovedDataWithoutARecordIsNotDeleted) {
 TEST_F(RegistryTest, FailedRestoreCanBeTriedAnew) {
   Registry registry(dir.path(), clock);
   const Volume volume =
-      registry.create("a", State::restoring, {}, [](Volume& v) { v.source_snapshot = "ab"; });
+      registry.create("a", State::restoring, {}, [](Volume& v) { v.source_path = "/volumes/a"; });
   base::write_file_atomic(registry.prepare_staging(volume.uuid) + "/half", base::as_bytes("x"));
   registry.set_failed(volume.uuid, "no");
   EXPECT_THROW(registry.make_ready(volume.uuid), base::NotFound);

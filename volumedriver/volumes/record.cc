@@ -71,6 +71,7 @@ bool is_uuid(std::string_view text) {
 std::string format_record(const Volume& volume) {
   json record = {{"version", kVersion},       {"uuid", volume.uuid},
                  {"name", volume.name},       {"state", state_name(volume.state)},
+                 {"requested", volume.requested},
                  {"options", volume.options}, {"created", base::format_utc(volume.created)},
                  {"device", volume.device}};
   put_text(record, "source_snapshot", volume.source_snapshot);
@@ -104,6 +105,7 @@ Volume parse_record(base::ByteView bytes) try {
   if (!is_uuid(volume.uuid)) throw base::Corrupt("its uuid is none");
   if (!is_valid_name(volume.name)) throw base::Corrupt("its name is not valid");
   volume.state = parse_state(record.at("state").get<std::string>());
+  volume.requested = member<OptionMap>(record, "requested");
   volume.options = record.at("options").get<OptionMap>();
   volume.created = base::parse_rfc3339(record.at("created").get_ref<const std::string&>());
   volume.device = record.at("device").get<uint64_t>();

@@ -355,7 +355,7 @@ void Registry::set_restoring(const std::string& uuid) {
   Claim claim = take(*impl_, uuid);
   if (!claim.volume()) throw no_volume(uuid);
   Volume volume = *claim.volume();
-  if (volume.state != State::failed || volume.source_snapshot.empty())
+  if (volume.state != State::failed || volume.source_path.empty())
     throw base::Conflict("volume " + volume.name + " is " + state_name(volume.state) +
                          ", so nothing can be restored anew");
   volume.state = State::restoring;

@@ -49,7 +49,8 @@ struct Volume {
   std::string uuid;
   std::string name;
   State state = State::creating;
-  OptionMap options;  // effective driver options (given ones, else those saved with the snapshot)
+  OptionMap requested;  // as given at create: tells a repeated create from another one
+  OptionMap options;    // effective driver options (given ones, else those saved with the snapshot)
   base::Time created{};
   uint64_t device = 0;          // stable number for hard links
   std::string source_snapshot;  // restoring: hex ID of the snapshot
