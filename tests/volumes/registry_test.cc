@@ -283,5 +283,29 @@ TEST_F(RegistryTest, ManyThreadsMakeAndRemoveAtOnce) {
     EXPECT_EQ(registry.find("own-" + std::to_string(t) + "-0")->options.at("n"), "11");
 }
 
+TEST_F(RegistryTest, AReplacementTakesThePlaceOfTheDataInOneStep) {
+  Registry registry(dir.path(), clock);
+  const Volume volume = make_ready_volume(registry, "pgdata", "old");
+  base::write_file_atomic(registry.prepare_replacement(volume.uuid) + "/content",
+                          base::as_bytes("new"));
+  EXPECT_THROW(registry.prepare_replacement(volume.uuid), base::Conflict);
+  registry.sweep();  // must not take what is being made
+  registry.replace(volume.uuid);
+  EXPECT_EQ(content(registry.directory(volume)), "new");
+  registry.sweep();
+  EXPECT_TRUE(base::list_directory(dir / "staging").empty());
+}
+
+TEST_F(RegistryTest, AnAbandonedReplacementIsSweptAndTheDataStays) {
+  Registry registry(dir.path(), clock);
+  const Volume volume = make_ready_volume(registry, "pgdata", "old");
+  registry.prepare_replacement(volume.uuid);
+  registry.abandon_replacement(volume.uuid);
+  registry.sweep();
+  EXPECT_TRUE(base::list_directory(dir / "staging").empty());
+  EXPECT_EQ(content(registry.directory(volume)), "old");
+  EXPECT_THROW(registry.prepare_replacement("no such volume"), base::NotFound);
+}
+
 }  // namespace
 }  // namespace davit::volumes

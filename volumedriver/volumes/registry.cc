@@ -1,5 +1,6 @@
 #include "volumes/registry.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -24,6 +25,7 @@ using base::fault_point;
 
 constexpr std::string_view kRecordSuffix = ".json";
 constexpr std::string_view kDroppedSuffix = ".dropped";
+constexpr std::string_view kReplacementSuffix = ".replacement";
 
 struct stat get_status(const std::string& path) {
   struct stat status;
@@ -62,6 +64,8 @@ struct Registry::Impl {
   std::map<std::string, std::string>
       names;  // of volumes that are not removed; the claim is made before the record
 
+  std::set<std::string> replacing;  // UUIDs of volumes with a replacement in the making
+
   std::mutex sweeping;  // one sweep at a time
 
   Impl(std::string data_directory, const base::Clock& the_clock)
@@ -75,6 +79,9 @@ struct Registry::Impl {
   }
   std::string staging_path(const std::string& uuid) const { return staging + "/" + uuid; }
   std::string removed_path(const std::string& uuid) const { return removed + "/" + uuid; }
+  std::string replacement_path(const std::string& uuid) const {
+    return staging_path(uuid) + std::string(kReplacementSuffix);
+  }
 
   void write(const Volume& volume) const {
     base::write_file_atomic(record_path(volume.uuid), base::as_bytes(format_record(volume)));
@@ -425,6 +432,51 @@ void Registry::drop(const std::string& uuid, const std::function<bool()>& stop) 
   delete_volume_directory(impl_->dropped_path(uuid), stop);
 }
 
+std::string Registry::prepare_replacement(const std::string& uuid,
+                                          const std::function<bool()>& stop) {
+  const Claim claim = take(*impl_, uuid);
+  if (!claim.volume()) throw no_volume(uuid);
+  if (claim.volume()->state != State::ready)
+    throw base::Conflict("the volume " + claim.volume()->name + " is " +
+                         state_name(claim.volume()->state));
+  {
+    std::lock_guard lock(impl_->mutex);
+    if (!impl_->replacing.insert(uuid).second)
+      throw base::Conflict("the content of the volume " + claim.volume()->name +
+                           " is being replaced already");
+  }
+  try {
+    std::string path = impl_->replacement_path(uuid);
+    delete_volume_directory(path, stop);
+    if (stop && stop()) throw base::Cancelled();
+    make_volume_directory(path);
+    return path;
+  } catch (...) {
+    abandon_replacement(uuid);
+    throw;
+  }
+}
+
+void Registry::replace(const std::string& uuid) {
+  const Claim claim = take(*impl_, uuid);
+  if (!claim.volume() || claim.volume()->state != State::ready) throw no_volume(uuid);
+  const std::string replacement = impl_->replacement_path(uuid);
+  const std::string live = impl_->volumes + "/" + claim.volume()->name;
+  base::sync_directory(replacement);
+  fault_point("registry:replace");
+  if (::renameat2(AT_FDCWD, replacement.c_str(), AT_FDCWD, live.c_str(), RENAME_EXCHANGE) != 0)
+    base::throw_errno("cannot exchange the data of volume " + claim.volume()->name, errno);
+  fault_point("registry:is_replaced");
+  base::sync_directory(impl_->volumes);
+  base::sync_directory(impl_->staging);
+  abandon_replacement(uuid);
+}
+
+void Registry::abandon_replacement(const std::string& uuid) {
+  std::lock_guard lock(impl_->mutex);
+  impl_->replacing.erase(uuid);
+}
+
 void Registry::sweep(const std::function<bool()>& stop) {
   std::lock_guard one(impl_->sweeping);
   std::vector<std::string> worthless;
@@ -434,7 +486,9 @@ void Registry::sweep(const std::function<bool()>& stop) {
     if (name.ends_with(kDroppedSuffix)) worthless.push_back(impl_->removed + "/" + name);
   for (const std::string& name : staged) {
     std::lock_guard lock(impl_->mutex);
-    if (!impl_->by_uuid.contains(name)) worthless.push_back(impl_->staging + "/" + name);
+    const bool replacement = name.ends_with(kReplacementSuffix);
+    const std::string uuid = replacement ? name.substr(0, name.size() - kReplacementSuffix.size()) : name;
+    if (replacement ? !impl_->replacing.contains(uuid) : !impl_->by_uuid.contains(uuid)) worthless.push_back(impl_->staging + "/" + name);
   }
   for (const std::string& path : worthless) {
     if (stop && stop()) return;
