@@ -1,0 +1,179 @@
+#include "jobs/backup_volume.h"
+
+#include <fcntl.h>
+
+#include "archive/archiver.h"
+#include "base/errors.h"
+#include "base/fault.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "jobs/forget.h"
+#include "jobs/references.h"
+#include "repo/upload.h"
+
+namespace davit::jobs {
+
+using volumes::Volume;
+
+namespace {
+
+// Newest of the same host and path, whole or partial: what the archiver compares with where there is no scan cache.
+std::optional<base::Id> find_parent(const repo::Repository& repository, const std::string& host,
+                                    const std::string& path) {
+  std::optional<base::Id> parent;
+  for (const auto& file : repository.load_snapshots([](const auto&, const auto&) {}))
+    if (file.snapshot.hostname == host && file.snapshot.paths == std::vector{path}) parent = file.id;
+  return parent;
+}
+
+std::string first_problems(const archive::Result& result) {
+  std::string text = std::to_string(result.unreadable_count) + " files could not be read";
+  if (!result.unreadable.empty())
+    text += ", the first: " + result.unreadable[0].path + ": " + result.unreadable[0].reason;
+  return text;
+}
+
+BackupOutcome run(Context& context, const BackupRequest& request, const Volume& volume, Job& job) {
+  const base::Time began = context.clock.now();
+  BackupOutcome outcome;
+  outcome.volume = volume.name;
+
+  const auto hold = context.repository.hold_shared(job.stop.get_token(), [&](const std::string& why) { job.set_phase(why); });
+  const auto repository = context.repository.get();
+  // A lost lock ends the writing as a request to stop would.
+  std::stop_callback on_lost(hold->lost(), [&job] { job.stop.request_stop(); });
+  job.set_phase("reading the index");
+  repository->refresh_index();
+
+  const std::string path = kVolumesPath + volume.name;
+  const std::string directory = context.registry.directory(volume);
+  const base::Fd root = base::open_file(directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+  const base::Fd parent = base::open_file(context.registry.volumes_directory(), O_RDONLY | O_DIRECTORY);
+
+  archive::Source source;
+  source.directory = root.get();
+  source.parent = parent.get();
+  source.path = path;
+  source.device = volume.device;
+  source.extras.push_back({kVolumeFile, encode_volume_file(volume)});
+  archive::Options options;
+  if (const auto exclude = volume.options.find("exclude"); exclude != volume.options.end())
+    options.excludes = archive::Excludes::parse(exclude->second);
+  options.scan_cache_path = context.scan_cache_path(*repository, volume.uuid);
+  options.parent = find_parent(*repository, context.host(), path);
+  options.progress = &job.progress;
+  options.stop = job.stop.get_token();
+  job.progress.files_total = volume.last_backup.files;
+  job.progress.bytes_total = volume.last_backup.bytes;
+
+  repo::UploadOptions upload;
+  upload.pack_size_bytes = static_cast<uint32_t>(context.settings.number("RESTIC_PACK_SIZE")) << 20;
+  upload.stop = job.stop.get_token();
+  job.set_phase("saving");
+  repo::UploadSession session(*repository, upload);
+  const archive::Result result = archive::archive_tree(*repository, session, source, options);
+  session.finish();
+  // From here on everything that the snapshot will name is in the repository.
+  base::fault_point("backup:finished");
+  if (hold->lost().stop_requested())
+    throw base::IoError("the lock on the repository was lost while saving: no snapshot was made", 0, true);
+  if (job.stop.stop_requested()) throw base::Cancelled();
+
+  repo::Snapshot snapshot;
+  snapshot.time = context.zoned(request.as_of.value_or(began));
+  snapshot.parent = options.parent;
+  snapshot.tree = result.tree;
+  snapshot.paths = {path};
+  snapshot.hostname = context.host();
+  snapshot.username = "root";
+  snapshot.excludes = options.excludes.lines();
+  snapshot.tags = {kTagDavit};
+  snapshot.tags.insert(snapshot.tags.end(), request.tags.begin(), request.tags.end());
+  if (result.unreadable_count > 0) snapshot.tags.push_back(kTagPartial);
+  snapshot.program_version = "davit " + context.version;
+  const repo::UploadCounts counts = session.counts();
+  repo::SnapshotSummary summary;
+  summary.backup_start = context.zoned(began);
+  summary.backup_end = context.zoned(context.clock.now());
+  summary.files_new = result.files_new;
+  summary.files_changed = result.files_changed;
+  summary.files_unmodified = result.files_unmodified;
+  summary.dirs_new = result.dirs_new;
+  summary.dirs_changed = result.dirs_changed;
+  summary.dirs_unmodified = result.dirs_unmodified;
+  summary.data_blobs = counts.data_blobs;
+  summary.tree_blobs = counts.tree_blobs;
+  summary.data_added = counts.data_added_bytes;
+  summary.data_added_packed = counts.data_added_packed_bytes;
+  summary.total_files_processed = result.total_files;
+  summary.total_bytes_processed = result.total_bytes;
+  snapshot.summary = summary;
+  const base::Id id = repository->save_snapshot(snapshot);
+  base::fault_point("backup:snapshot_saved");
+  archive::commit_scan_cache(options.scan_cache_path);
+
+  outcome.outcome = result.unreadable_count > 0 ? Outcome::partial : Outcome::ok;
+  outcome.snapshot = id.hex();
+  outcome.summary = summary;
+  outcome.consistency = "live";
+  outcome.unreadable = result.unreadable_count;
+  outcome.changed_while_read = result.changed_while_read_count;
+  for (const auto& problem : result.unreadable) outcome.problems.push_back(problem.path + ": " + problem.reason);
+  for (const auto& problem : result.changed_while_read)
+    outcome.problems.push_back(problem.path + ": " + problem.reason);
+  if (outcome.outcome == Outcome::partial) outcome.error = first_problems(result);
+  outcome.seconds = job.seconds();
+  return outcome;
+}
+
+}  // namespace
+
+BackupOutcome backup_volume(Context& context, const BackupRequest& request, Job& job) {
+  auto volume = context.registry.find_uuid(request.volume_uuid);
+  if (!volume) throw base::NotFound("the volume is gone");
+  if (volume->state != volumes::State::ready && volume->state != volumes::State::removed)
+    throw base::Conflict("the volume " + volume->name + " is " + volumes::state_name(volume->state) +
+                         ": there is nothing whole to save");
+  const base::Time attempted = context.clock.now();
+  BackupOutcome outcome;
+  try {
+    outcome = run(context, request, *volume, job);
+  } catch (...) {
+    const std::string why = base::current_message();
+    if (context.registry.find_uuid(volume->uuid))
+      context.registry.update(volume->uuid, [&](Volume& record) {
+        record.last_backup.attempted = attempted;
+        record.last_backup.error = why;
+      });
+    throw;
+  }
+  context.registry.update(volume->uuid, [&](Volume& record) {
+    auto& last = record.last_backup;
+    last.attempted = attempted;
+    last.succeeded = request.as_of.value_or(attempted);
+    last.snapshot = outcome.snapshot;
+    last.consistency = outcome.consistency;
+    last.partial = outcome.outcome == Outcome::partial;
+    last.files = outcome.summary.total_files_processed;
+    last.bytes = outcome.summary.total_bytes_processed;
+    last.error = outcome.error;
+  });
+  spdlog::info("saved volume {} as {}: {} files, {}, {} new{}", volume->name, outcome.snapshot.substr(0, 8),
+               outcome.summary.total_files_processed, base::human_size(outcome.summary.total_bytes_processed),
+               base::human_size(outcome.summary.data_added_packed), outcome.error.empty() ? "" : "; " + outcome.error);
+  if (request.apply_retention) {
+    // The backup is stored whatever retention does; a failure there is told, and tried again after the next run.
+    try {
+      job.set_phase("applying retention");
+      forget_by_policy(context, volume->name, context.policy(volume->options), false);
+    } catch (const base::Error& error) {
+      spdlog::warn("retention of {} failed: {}", volume->name, error.what());
+      context.registry.update(volume->uuid, [&](Volume& record) {
+        if (record.last_backup.error.empty()) record.last_backup.error = std::string("retention failed: ") + error.what();
+      });
+    }
+  }
+  return outcome;
+}
+
+}  // namespace davit::jobs

@@ -1,0 +1,20 @@
+// A backup of one volume, from finding its directory to the retention after it.
+#pragma once
+
+#include "jobs/context.h"
+#include "jobs/job_queue.h"
+#include "jobs/operations.h"
+
+namespace davit::jobs {
+
+struct BackupRequest {
+  std::string volume_uuid;
+  std::vector<std::string> tags = {};        // beside davit's own
+  std::optional<base::Time> as_of = {};      // the snapshot's time; nothing: when the backup began
+  bool apply_retention = true;
+};
+
+// Runs on the job's thread. The volume's record says afterwards how it went, also when it throws.
+BackupOutcome backup_volume(Context& context, const BackupRequest& request, Job& job);
+
+}  // namespace davit::jobs

@@ -1,0 +1,168 @@
+#include "jobs/forget.h"
+
+#include <algorithm>
+#include <map>
+#include <mutex>
+#include <nlohmann/json.hpp>
+
+#include "base/errors.h"
+#include "base/fault.h"
+#include "base/files.h"
+#include "base/log.h"
+#include "jobs/references.h"
+
+namespace davit::jobs {
+
+namespace {
+
+std::string removed_path(const Context& context) { return context.data_directory + "/state/removed.json"; }
+
+std::map<std::string, base::Time> load_removed(const Context& context) {
+  std::map<std::string, base::Time> removed;
+  const auto bytes = base::find_file(removed_path(context));
+  if (!bytes) return removed;
+  const auto json = nlohmann::json::parse(base::as_text(*bytes), nullptr, false);
+  if (!json.is_object()) throw base::Corrupt(removed_path(context) + " cannot be read");
+  for (const auto& [name, time] : json.items())
+    if (time.is_string()) removed[name] = base::parse_rfc3339(time.get<std::string>());
+  return removed;
+}
+
+void save_removed(const Context& context, const std::map<std::string, base::Time>& removed) {
+  nlohmann::json json = nlohmann::json::object();
+  for (const auto& [name, time] : removed) json[name] = base::format_utc(time);
+  base::make_directories(context.data_directory + "/state");
+  base::write_file_atomic(removed_path(context), base::as_bytes(json.dump(1) + "\n"));
+}
+
+std::mutex& removed_mutex() {
+  static std::mutex mutex;
+  return mutex;
+}
+
+// This host's, oldest first.
+std::vector<repo::Snapshot> snapshots_of(Context& context, const std::string& volume) {
+  std::vector<repo::Snapshot> found;
+  for (auto& file : context.repository.get()->load_snapshots([](const base::Id&, const std::string&) {}))
+    if (file.snapshot.hostname == context.host() && volume_of(file.snapshot) == volume) {
+      file.snapshot.id = file.id;
+      found.push_back(std::move(file.snapshot));
+    }
+  return found;
+}
+
+std::vector<upkeep::Candidate> to_candidates(const std::vector<repo::Snapshot>& snapshots) {
+  std::vector<upkeep::Candidate> candidates;
+  for (const auto& snapshot : snapshots)
+    candidates.push_back({snapshot.id, snapshot.time.time, snapshot.time.offset_minutes, snapshot.tags});
+  return candidates;
+}
+
+std::vector<base::Id> ids_of(const std::vector<SnapshotInfo>& infos) {
+  std::vector<base::Id> ids;
+  for (const auto& info : infos) ids.push_back(info.id);
+  return ids;
+}
+
+ForgetGroup explain(const Context& context, const std::string& volume, const std::vector<repo::Snapshot>& snapshots,
+                    const upkeep::Decision& decision) {
+  ForgetGroup group;
+  group.volume = volume;
+  group.host = context.host();
+  std::map<base::Id, std::vector<std::string>> reasons;
+  for (const auto& kept : decision.keep) reasons[kept.id] = kept.reasons;
+  for (const auto& snapshot : snapshots) {
+    const auto found = reasons.find(snapshot.id);
+    if (found != reasons.end())
+      group.keep.push_back({describe_snapshot(snapshot), found->second});
+    else
+      group.remove.push_back(describe_snapshot(snapshot));
+  }
+  return group;
+}
+
+ForgetGroup decide(const Context& context, const std::string& volume, const std::vector<repo::Snapshot>& snapshots,
+                   const upkeep::Policy& policy) {
+  upkeep::Decision decision;
+  if (policy.empty()) {
+    for (const auto& snapshot : snapshots)
+      decision.keep.push_back({snapshot.id, {"no retention rule: all are kept"}});
+  } else {
+    decision = upkeep::apply(to_candidates(snapshots), policy, context.clock.now());
+    // Partial ones must not push out the last whole one.
+    std::optional<base::Id> newest_complete;
+    for (const auto& snapshot : snapshots)
+      if (!is_partial(snapshot)) newest_complete = snapshot.id;
+    const auto is_newest = [&](const auto& kept) { return kept.id == *newest_complete; };
+    if (newest_complete && std::none_of(decision.keep.begin(), decision.keep.end(), is_newest))
+      decision.keep.push_back({*newest_complete, {"the newest complete snapshot"}});
+  }
+  return explain(context, volume, snapshots, decision);
+}
+
+}  // namespace
+
+SnapshotInfo describe_snapshot(const repo::Snapshot& snapshot) {
+  return {snapshot.id, snapshot, volume_of(snapshot), is_partial(snapshot)};
+}
+
+void forget_snapshots(Context& context, const std::vector<base::Id>& ids) {
+  if (ids.empty()) return;
+  const auto hold = context.repository.hold_shared({});
+  const auto repository = context.repository.get();
+  for (const auto& id : ids) {
+    base::fault_point("forget:remove");
+    repository->store().remove({store::Kind::snapshot, id});
+  }
+}
+
+ForgetGroup forget_by_policy(Context& context, const std::string& volume, const upkeep::Policy& policy, bool dry_run) {
+  ForgetGroup group = decide(context, volume, snapshots_of(context, volume), policy);
+  if (!dry_run && !group.remove.empty()) {
+    forget_snapshots(context, ids_of(group.remove));
+    spdlog::info("forgot {} snapshots of volume {} ({} stay)", group.remove.size(), volume, group.keep.size());
+  }
+  return group;
+}
+
+void note_removed(Context& context, const std::string& volume, base::Time when) {
+  std::lock_guard lock(removed_mutex());
+  auto removed = load_removed(context);
+  removed[volume] = when;
+  save_removed(context, removed);
+}
+
+void note_made(Context& context, const std::string& volume) {
+  std::lock_guard lock(removed_mutex());
+  auto removed = load_removed(context);
+  if (removed.erase(volume) > 0) save_removed(context, removed);
+}
+
+std::vector<ForgetGroup> forget_removed_volumes(Context& context, bool dry_run) {
+  std::map<std::string, base::Time> removed;
+  {
+    std::lock_guard lock(removed_mutex());
+    removed = load_removed(context);
+  }
+  const auto keep_days = static_cast<int>(context.settings.duration("DAVIT_KEEP_REMOVED").count() / 86400);
+  std::vector<ForgetGroup> groups;
+  for (const auto& [name, when] : removed) {
+    if (context.registry.find(name)) continue;  // made again: its own rule counts
+    const auto pending = context.registry.list_removed();
+    if (std::any_of(pending.begin(), pending.end(), [&](const auto& volume) { return volume.name == name; }))
+      continue;  // its last backup is not stored yet
+    const auto snapshots = snapshots_of(context, name);
+    ForgetGroup group = explain(context, name, snapshots,
+                                upkeep::apply_to_removed(to_candidates(snapshots), keep_days, when, context.clock.now()));
+    if (!dry_run) {
+      forget_snapshots(context, ids_of(group.remove));
+      if (!group.remove.empty())
+        spdlog::info("forgot {} snapshots of volume {}, removed on {}", group.remove.size(), name, base::format_utc(when));
+      if (group.keep.empty()) note_made(context, name);
+    }
+    groups.push_back(std::move(group));
+  }
+  return groups;
+}
+
+}  // namespace davit::jobs

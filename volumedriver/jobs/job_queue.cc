@@ -1,0 +1,174 @@
+#include "jobs/job_queue.h"
+
+#include "base/errors.h"
+
+namespace davit::jobs {
+
+void Job::set_phase(std::string phase) {
+  std::lock_guard lock(mutex_);
+  phase_ = std::move(phase);
+}
+
+std::string Job::phase() const {
+  std::lock_guard lock(mutex_);
+  return phase_;
+}
+
+bool Job::running() const {
+  std::lock_guard lock(mutex_);
+  return running_;
+}
+
+bool Job::finished() const {
+  std::lock_guard lock(mutex_);
+  return finished_;
+}
+
+double Job::seconds() const {
+  std::lock_guard lock(mutex_);
+  if (!running_) return 0;
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - started_).count();
+}
+
+bool Job::wait_until(std::chrono::steady_clock::time_point deadline) const {
+  std::unique_lock lock(mutex_);
+  return changed_.wait_until(lock, deadline, [&] { return finished_; });
+}
+
+std::exception_ptr Job::failure() const {
+  std::lock_guard lock(mutex_);
+  return failure_;
+}
+
+void Job::when_finished(std::function<void()> then) {
+  {
+    std::lock_guard lock(mutex_);
+    if (!finished_) {
+      then_.push_back(std::move(then));
+      return;
+    }
+  }
+  then();
+}
+
+JobQueue::JobQueue(std::function<unsigned(JobClass)> limit) : limit_(std::move(limit)) {}
+
+JobQueue::~JobQueue() {
+  stop();
+  std::unique_lock lock(mutex_);
+  idle_.wait(lock, [&] { return done_.size() == threads_.size(); });
+  reap();
+}
+
+std::shared_ptr<Job> JobQueue::submit(const std::string& key, const std::string& what, JobClass job_class,
+                                      std::function<void(Job&)> work, bool first) {
+  std::lock_guard lock(mutex_);
+  if (stopping_) throw base::Conflict("davit is stopping");
+  if (const auto found = jobs_.find(key); found != jobs_.end()) return found->second;
+  auto job = std::make_shared<Job>(key, what, job_class);
+  jobs_[key] = job;
+  Waiting item{job, std::move(work)};
+  if (first)
+    waiting_.push_front(std::move(item));
+  else
+    waiting_.push_back(std::move(item));
+  start_some();
+  return job;
+}
+
+std::shared_ptr<Job> JobQueue::find(const std::string& key) const {
+  std::lock_guard lock(mutex_);
+  const auto found = jobs_.find(key);
+  return found == jobs_.end() ? nullptr : found->second;
+}
+
+std::vector<std::shared_ptr<Job>> JobQueue::list() const {
+  std::lock_guard lock(mutex_);
+  std::vector<std::shared_ptr<Job>> jobs;
+  for (const auto& [key, job] : jobs_) jobs.push_back(job);
+  return jobs;
+}
+
+void JobQueue::stop() {
+  std::deque<Waiting> dropped;
+  {
+    std::lock_guard lock(mutex_);
+    stopping_ = true;
+    dropped.swap(waiting_);
+    for (const auto& item : dropped) jobs_.erase(item.job->key);
+    for (const auto& [key, job] : jobs_) job->stop.request_stop();
+  }
+  for (const auto& item : dropped) finish(*item.job, std::make_exception_ptr(base::Cancelled()));
+}
+
+void JobQueue::finish(Job& job, std::exception_ptr failure) {
+  std::vector<std::function<void()>> then;
+  {
+    std::lock_guard lock(job.mutex_);
+    job.running_ = false;
+    job.finished_ = true;
+    job.failure_ = std::move(failure);
+    then.swap(job.then_);
+  }
+  job.changed_.notify_all();
+  for (const auto& call : then) call();
+}
+
+void JobQueue::start_some() {
+  reap();
+  for (auto item = waiting_.begin(); item != waiting_.end();) {
+    unsigned& running = running_[item->job->job_class];
+    if (running >= limit_(item->job->job_class)) {
+      ++item;
+      continue;
+    }
+    ++running;
+    std::thread thread([this, taken = std::move(*item)]() mutable { run(std::move(taken)); });
+    const auto id = thread.get_id();
+    threads_.emplace(id, std::move(thread));
+    item = waiting_.erase(item);
+  }
+}
+
+void JobQueue::run(Waiting item) {
+  Job& job = *item.job;
+  {
+    std::lock_guard lock(job.mutex_);
+    job.running_ = true;
+    job.started_ = std::chrono::steady_clock::now();
+  }
+  std::exception_ptr failure;
+  try {
+    item.work(job);
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  item.work = nullptr;  // what it captured goes before anybody is told
+  // Out of the map first: who waits for this job and then asks again gets a new one.
+  {
+    std::lock_guard lock(mutex_);
+    jobs_.erase(job.key);
+    --running_[job.job_class];
+  }
+  finish(job, failure);
+  std::lock_guard lock(mutex_);
+  done_.push_back(std::this_thread::get_id());
+  if (!stopping_) start_some();
+  idle_.notify_all();
+}
+
+void JobQueue::reap() {
+  // A thread cannot join itself: its own entry stays for the next caller.
+  std::vector<std::thread::id> left;
+  for (const auto id : done_) {
+    if (id == std::this_thread::get_id()) {
+      left.push_back(id);
+      continue;
+    }
+    threads_.at(id).join();
+    threads_.erase(id);
+  }
+  done_ = std::move(left);
+}
+
+}  // namespace davit::jobs

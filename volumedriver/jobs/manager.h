@@ -1,0 +1,126 @@
+// The daemon's work in one place: starts jobs, joins them, answers the command line. Everything the volume driver
+// and the planner ask of the rooms below goes through it.
+// Any thread may call anything.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "jobs/backup_volume.h"
+#include "jobs/context.h"
+#include "jobs/job_queue.h"
+#include "jobs/last_backups.h"
+#include "jobs/operations.h"
+#include "jobs/ping.h"
+#include "jobs/restore_volume.h"
+
+namespace davit::jobs {
+
+class Manager : public Operations {
+ public:
+  struct Hooks {
+    // When the planner will save the volume next; from plugin/schedule.
+    std::function<std::optional<base::Time>(const volumes::Volume&)> next_backup;
+    std::function<std::optional<base::Time>()> next_prune;
+    // Options or settings changed: the planner must think again.
+    std::function<void()> replan;
+    // Throws UsageError for driver options that cannot be.
+    std::function<void(const volumes::OptionMap&, const std::string& volume)> validate_options;
+    // What a new volume gets: the options saved with the snapshot, under the given ones.
+    std::function<volumes::OptionMap(const volumes::OptionMap& saved, const volumes::OptionMap& given,
+                                     const std::string& volume)>
+        merge_options;
+  };
+  Manager(Context& context, Hooks hooks);
+  ~Manager() override;
+
+  // Opens the repository and resumes what the last run left: restores, last backups. Errors are logged; what could
+  // not be done is done as soon as it can.
+  void start();
+  void stop();
+
+  // ---- for the volume driver
+  std::optional<Resolved> resolve(const std::string& reference, const std::string& volume);
+  std::shared_ptr<Job> start_restore(const std::string& volume_uuid);
+  void cancel(const std::string& volume_uuid);
+  // Saves a removed volume and drops it; retried with growing pauses until it works.
+  void start_last_backup(const std::string& volume_uuid);
+  void volume_was_made(const std::string& name);
+  void volume_was_removed(const volumes::Volume& volume);
+  // What `docker volume inspect` shows.
+  std::map<std::string, std::string> status_of(const volumes::Volume& volume);
+  std::shared_ptr<Job> find_job(const std::string& key) { return queue_.find(key); }
+
+  // Runs something short that must not hold up the caller; stop() waits for it.
+  void run_aside(std::function<void()> work);
+
+  // ---- for the planner
+  void start_scheduled_backup(const std::string& volume_uuid, std::function<void(bool ok)> done);
+  void start_scheduled_prune(std::function<void(bool ok)> done);
+  void run_daily_retention();
+  struct LastPrune {
+    std::optional<base::Time> attempted, succeeded;
+    std::string error;
+  };
+  LastPrune last_prune() const;
+
+  // ---- Operations
+  std::vector<BackupOutcome> backup(const std::vector<std::string>&, const Emit&, std::stop_token) override;
+  RestoreOutcome restore(const RestoreRequest&, const Emit&, std::stop_token) override;
+  void wait(const std::string& volume, const Emit&, std::stop_token) override;
+  std::vector<SnapshotInfo> snapshots(const std::string& volume, const std::string& host) override;
+  void list_files(const std::string& reference, const std::string& below, bool recursive,
+                  const std::function<void(const ListedNode&)>& each) override;
+  Status status() override;
+  std::string init_repository() override;
+  std::vector<ForgetGroup> forget(const ForgetRequest& request) override;
+  upkeep::PrunePlan prune(bool dry_run, const Emit&, std::stop_token) override;
+  upkeep::CheckReport check(bool read_data, const Emit&, std::stop_token) override;
+  std::vector<KeyDetails> key_list() override;
+  std::string key_add(const std::string& new_password) override;
+  void key_remove(const std::string& id_prefix) override;
+  void key_passwd(const std::string& new_password) override;
+  std::string key_export() override;
+  std::vector<LockDetails> locks() override;
+  size_t unlock(bool all) override;
+  std::vector<SettingValue> settings() override;
+  void set_setting(const std::string& key, const std::optional<std::string>& value) override;
+  void set_volume_option(const std::string& volume, const std::string& key,
+                         const std::optional<std::string>& value) override;
+
+ private:
+  struct BackupJob {
+    std::weak_ptr<Job> job;
+    std::shared_ptr<BackupOutcome> outcome;  // filled by the job
+  };
+  // Joins a backup that waits or runs; throws Conflict where another job works on the volume.
+  std::pair<std::shared_ptr<Job>, std::shared_ptr<BackupOutcome>> submit_backup(const volumes::Volume& volume,
+                                                                                BackupRequest request, bool first);
+  // To the installation's monitor, and to the volume's own.
+  void ping(const volumes::Volume* volume, PingEvent event, const std::string& text);
+  void run_prune(Job& job, upkeep::PrunePlan* report);
+  void refuse_if_in_use(const volumes::Volume& volume) const;
+  void save_last_prune(const LastPrune& last);
+  volumes::Volume get_volume(const std::string& name) const;
+  VolumeStatus volume_status(const volumes::Volume& volume, const std::vector<SnapshotInfo>& all);
+
+  struct Aside {
+    std::jthread thread;
+    std::shared_ptr<std::atomic<bool>> done;
+  };
+
+  Context& context_;
+  const Hooks hooks_;
+  std::mutex outcomes_mutex_;
+  std::map<std::string, BackupJob> outcomes_;    // by volume UUID: of the backup that runs or ran last
+  Pinger pinger_;
+  std::mutex aside_mutex_;
+  std::vector<Aside> aside_;
+  JobQueue queue_;                               // its jobs use everything above
+  LastBackups last_backups_;                     // its thread submits to the queue: first to go
+};
+
+}  // namespace davit::jobs

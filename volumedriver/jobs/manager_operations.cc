@@ -1,0 +1,267 @@
+// What the command line asks for that needs no job: listings, status, keys, locks, settings.
+#include <algorithm>
+
+#include "base/errors.h"
+#include "base/files.h"
+#include "base/log.h"
+#include "jobs/forget.h"
+#include "jobs/list_files.h"
+#include "jobs/manager.h"
+#include "jobs/password.h"
+#include "jobs/references.h"
+#include "jobs/watch.h"
+#include "repo/keyring.h"
+#include "repo/lock.h"
+
+namespace davit::jobs {
+
+using volumes::State;
+using volumes::Volume;
+
+// ----------------------------------------------------------------------------------------------- snapshots
+
+std::vector<SnapshotInfo> Manager::snapshots(const std::string& volume, const std::string& host) {
+  std::vector<SnapshotInfo> found;
+  for (auto& file : context_.repository.get()->load_snapshots([](const base::Id& id, const std::string& reason) {
+         spdlog::warn("the snapshot file {} cannot be read: {}", id.short_hex(), reason);
+       })) {
+    file.snapshot.id = file.id;
+    SnapshotInfo info = describe_snapshot(file.snapshot);
+    if (!volume.empty() && info.volume != volume) continue;
+    if (!host.empty() && info.snapshot.hostname != host) continue;
+    found.push_back(std::move(info));
+  }
+  return found;
+}
+
+void Manager::list_files(const std::string& reference, const std::string& below, bool recursive,
+                         const std::function<void(const ListedNode&)>& each) {
+  const repo::Snapshot snapshot = find_snapshot(context_, reference);
+  const auto repository = context_.repository.get();
+  repository->refresh_index();
+  jobs::list_files(*repository, snapshot, below, recursive, each);
+}
+
+std::vector<ForgetGroup> Manager::forget(const ForgetRequest& request) {
+  std::vector<ForgetGroup> groups;
+  const auto by_policy = [&](const std::string& name) {
+    const auto volume = context_.registry.find(name);
+    const auto policy = request.policy.value_or(context_.policy(volume ? volume->options : volumes::OptionMap{}));
+    groups.push_back(forget_by_policy(context_, name, policy, request.dry_run));
+  };
+  if (request.targets.empty()) {
+    for (const auto& volume : context_.registry.list()) by_policy(volume.name);
+    for (auto& group : forget_removed_volumes(context_, request.dry_run)) groups.push_back(std::move(group));
+    return groups;
+  }
+  // Everything is found before anything goes.
+  std::vector<std::string> names;
+  std::vector<repo::Snapshot> chosen;
+  const auto all = snapshots("", context_.host());
+  for (const auto& target : request.targets) {
+    const bool is_volume = std::any_of(all.begin(), all.end(), [&](const auto& info) { return info.volume == target; });
+    if (is_volume)
+      names.push_back(target);
+    else
+      chosen.push_back(find_snapshot(context_, target));
+  }
+  for (const auto& name : names) by_policy(name);
+  std::vector<base::Id> ids;
+  for (const auto& snapshot : chosen) {
+    groups.push_back({volume_of(snapshot), snapshot.hostname, {}, {describe_snapshot(snapshot)}});
+    ids.push_back(snapshot.id);
+  }
+  if (!request.dry_run) forget_snapshots(context_, ids);
+  return groups;
+}
+
+// -------------------------------------------------------------------------------------------------- status
+
+VolumeStatus Manager::volume_status(const Volume& volume, const std::vector<SnapshotInfo>& all) {
+  VolumeStatus status;
+  status.volume = volume;
+  status.schedule = context_.schedule(volume.options);
+  status.retention = context_.policy(volume.options).to_string();
+  if (hooks_.next_backup && volume.state == State::ready) status.next_backup = hooks_.next_backup(volume);
+  const std::string host = context_.host();
+  status.snapshots = static_cast<size_t>(std::count_if(all.begin(), all.end(), [&](const auto& info) {
+    return info.volume == volume.name && info.snapshot.hostname == host;
+  }));
+  if (const auto job = queue_.find(volume.uuid)) {
+    status.running = progress_of(*job, volume.name);
+    if (status.running->phase.empty()) status.running->phase = job->what;
+  }
+  return status;
+}
+
+Status Manager::status() {
+  Status status;
+  status.version = context_.version;
+  status.installation = context_.repository.identity().host;
+  status.host = context_.host();
+  status.repository = context_.repository.url();
+  status.password_generated = context_.repository.password_generated();
+  std::vector<SnapshotInfo> all;
+  try {
+    all = snapshots("", "");
+    status.repository_state = "ok";
+  } catch (const base::Error& error) {
+    status.repository_state = error.what();
+  }
+  for (const auto& volume : context_.registry.list()) status.volumes.push_back(volume_status(volume, all));
+  for (const auto& volume : context_.registry.list_removed()) {
+    VolumeStatus removed = volume_status(volume, all);
+    if (const auto why = last_backups_.failure(volume.uuid)) removed.volume.last_backup.error = *why;
+    status.removed.push_back(std::move(removed));
+  }
+  const LastPrune last = last_prune();
+  status.last_prune = last.succeeded;
+  status.last_prune_error = last.error;
+  if (hooks_.next_prune) status.next_prune = hooks_.next_prune();
+  return status;
+}
+
+std::map<std::string, std::string> Manager::status_of(const Volume& volume) {
+  std::map<std::string, std::string> status;
+  status["state"] = volumes::state_name(volume.state);
+  status["repository"] = context_.repository.url();
+  status["schedule"] = context_.schedule(volume.options);
+  status["retention"] = context_.policy(volume.options).to_string();
+  const auto& last = volume.last_backup;
+  if (last.succeeded) {
+    status["last_backup"] = base::format_utc(*last.succeeded);
+    status["last_snapshot"] = last.snapshot.substr(0, 8);
+    status["consistency"] = last.partial ? last.consistency + ", partial" : last.consistency;
+    status["size"] = std::to_string(last.bytes);
+    status["files"] = std::to_string(last.files);
+  }
+  std::string error = volume.error.empty() ? last.error : volume.error;
+  if (!error.empty()) status["last_error"] = error;
+  if (volume.state == State::ready && hooks_.next_backup)
+    if (const auto next = hooks_.next_backup(volume)) status["next_backup"] = base::format_utc(*next);
+  if (const auto job = queue_.find(volume.uuid)) {
+    const ProgressEvent event = progress_of(*job, volume.name);
+    std::string text = job->what + ": " + event.phase;
+    if (event.fraction) text += ", " + std::to_string(static_cast<int>(*event.fraction * 100)) + " %";
+    if (event.seconds_left) text += ", about " + std::to_string(*event.seconds_left) + " s left";
+    status["progress"] = text;
+  }
+  // Only what is in memory already: an engine waits for this answer.
+  if (const auto repository = context_.repository.find_open()) {
+    try {
+      size_t count = 0;
+      const std::string host = context_.host();
+      for (const auto& file : repository->load_snapshots([](const base::Id&, const std::string&) {}))
+        count += file.snapshot.hostname == host && volume_of(file.snapshot) == volume.name;
+      status["snapshots"] = std::to_string(count);
+    } catch (const base::Error& failure) {
+      status["repository_error"] = failure.what();
+    }
+  } else {
+    status["repository_error"] = "the repository is not open: davit status tells why";
+  }
+  return status;
+}
+
+std::string Manager::init_repository() {
+  const base::Id id = context_.repository.init();
+  if (hooks_.replan) hooks_.replan();
+  return id.hex();
+}
+
+// ---------------------------------------------------------------------------------------------------- keys
+
+std::vector<KeyDetails> Manager::key_list() {
+  const auto repository = context_.repository.get();
+  std::vector<KeyDetails> keys;
+  for (const auto& key : repo::list_keys(repository->store()))
+    keys.push_back({key.id.hex(), key.user, key.host, key.created, key.id == repository->key_id()});
+  return keys;
+}
+
+std::string Manager::key_add(const std::string& new_password) {
+  const auto repository = context_.repository.get();
+  const auto hold = context_.repository.hold_shared({});
+  return repo::add_key(repository->store(), repository->key(), new_password, "root", context_.host()).hex();
+}
+
+void Manager::key_remove(const std::string& prefix) {
+  const auto repository = context_.repository.get();
+  context_.repository.with_exclusive({}, [&] { repo::remove_key(repository->store(), prefix, repository->key_id()); });
+}
+
+void Manager::key_passwd(const std::string& new_password) {
+  const auto file = context_.repository.password_file();
+  if (!file)
+    throw base::UsageError("the password comes from the environment or a command, which davit cannot change: use "
+                           "`davit key add`, change it there, then `davit key remove` the old key");
+  const auto repository = context_.repository.get();
+  const base::Id old_key = repository->key_id();
+  context_.repository.with_exclusive({}, [&] {
+    // New key first, then the file, the old key last: at every instant the file opens the repository.
+    repo::add_key(repository->store(), repository->key(), new_password, "root", context_.host());
+    write_password_file(*file, new_password);
+    base::remove_file(context_.data_directory + "/secrets/generated");
+    const auto reopened = context_.repository.get();
+    if (reopened->key_id() != old_key) repo::remove_key(reopened->store(), old_key.hex(), reopened->key_id());
+  });
+}
+
+std::string Manager::key_export() {
+  const std::string password = context_.repository.password();
+  base::remove_file(context_.data_directory + "/secrets/generated");
+  return password;
+}
+
+// --------------------------------------------------------------------------------------------------- locks
+
+std::vector<LockDetails> Manager::locks() {
+  const auto repository = context_.repository.get();
+  std::vector<LockDetails> details;
+  for (const auto& info : repo::list_locks(*repository))
+    details.push_back({info.id.hex(), info.lock.hostname, info.lock.username, static_cast<uint64_t>(info.lock.pid), info.lock.time.time,
+                       info.lock.exclusive, info.stale, info.lock.hostname == context_.repository.identity().host});
+  return details;
+}
+
+size_t Manager::unlock(bool all) {
+  const auto repository = context_.repository.get();
+  const std::string own = context_.repository.identity().host;
+  return repo::remove_locks(*repository, [&](const repo::LockInfo& info) {
+    return info.lock.hostname != own && (all || info.stale);
+  });
+}
+
+// ------------------------------------------------------------------------------------------------ settings
+
+std::vector<SettingValue> Manager::settings() {
+  std::vector<SettingValue> values;
+  for (const auto& spec : setting_specs()) {
+    std::string value = context_.settings.get(spec.key);
+    if (spec.secret && !value.empty()) value = "********";
+    values.push_back({spec.key, value, context_.settings.origin(spec.key), spec.description});
+  }
+  return values;
+}
+
+void Manager::set_setting(const std::string& key, const std::optional<std::string>& value) {
+  context_.settings.set(key, value);
+  if (key == "DAVIT_LOG_LEVEL") spdlog::set_level(spdlog::level::from_str(context_.settings.get(key)));
+  if (hooks_.replan) hooks_.replan();
+}
+
+void Manager::set_volume_option(const std::string& name, const std::string& key,
+                                const std::optional<std::string>& value) {
+  const Volume volume = get_volume(name);
+  if (key == "from") throw base::UsageError("`from` counts only when a volume is made");
+  volumes::OptionMap options = volume.options;
+  if (value)
+    options[key] = *value;
+  else if (options.erase(key) == 0)
+    throw base::NotFound("the volume " + name + " has no option " + key);
+  hooks_.validate_options(options, name);
+  context_.registry.update(volume.uuid, [&](Volume& record) { record.options = options; });
+  if (hooks_.replan) hooks_.replan();
+}
+
+}  // namespace davit::jobs
