@@ -1,6 +1,6 @@
-// Check: proves that every snapshot can be restored, as `restic check` does (format facts §13): indexes, packs and
-// their sizes, every tree and every blob that a file names; with read_data every pack is read, decrypted,
-// decompressed and hashed. Under a shared lock.
+// Check: proves that every snapshot can be restored, as `restic check` does (format facts §13):
+// indexes, packs and their sizes, every tree and every blob that a file names; with read_data every
+// pack is read, decrypted, decompressed and hashed. Under a shared lock.
 #pragma once
 
 #include <cstdint>
@@ -20,8 +20,9 @@ struct CheckOptions {
 };
 
 struct CheckReport {
-  std::vector<std::string> errors;  // each: what is wrong, and in which snapshot and path where known
-  std::vector<std::string> hints;   // no danger: orphan packs, duplicates
+  std::vector<std::string>
+      errors;  // each: what is wrong, and in which snapshot and path where known
+  std::vector<std::string> hints;  // no danger: orphan packs, duplicates
   uint64_t snapshots = 0, trees = 0, blobs = 0, packs = 0, bytes_read = 0;
   bool ok() const { return errors.empty(); }
 };

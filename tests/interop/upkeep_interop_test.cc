@@ -1,0 +1,252 @@
+// Our prune and check, and the real restic, on the same repositories.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <filesystem>
+#include <fstream>
+#include <random>
+#include <thread>
+
+#include "base/crew.h"
+#include "base/errors.h"
+#include "interop/restic.h"
+#include "repo/lock.h"
+#include "store/open.h"
+#include "support/made_repository.h"
+#include "upkeep/check.h"
+#include "upkeep/prune.h"
+
+namespace davit {
+namespace {
+
+namespace fs = std::filesystem;
+using store::Kind;
+using test::Files;
+using test::noise;
+using ::testing::ContainsRegex;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+Files files_below(const fs::path& directory) {
+  Files files;
+  for (const auto& entry : fs::recursive_directory_iterator(directory)) {
+    if (!entry.is_regular_file()) continue;
+    std::ifstream in(entry.path(), std::ios::binary);
+    files[entry.path().lexically_relative(directory)] =
+        std::string(std::istreambuf_iterator<char>(in), {});
+  }
+  return files;
+}
+
+void write_files(const fs::path& directory, const Files& files) {
+  fs::remove_all(directory);
+  for (const auto& [path, content] : files) {
+    fs::create_directories((directory / path).parent_path());
+    std::ofstream(directory / path, std::ios::binary) << content;
+  }
+}
+
+Files mix(uint64_t seed, int count) {
+  std::mt19937_64 random(seed);
+  Files files;
+  for (int i = 0; i < count; ++i) {
+    const std::string name = "d" + std::to_string(random() % 5) + "/f" + std::to_string(i);
+    // Files that several seeds share, files of one seed, and one of several chunks.
+    const uint64_t content = random() % 2 ? i : seed * 1000 + i;
+    files[name] = noise(content, i == 7 ? 3'000'000 : 1 + random() % 60'000);
+  }
+  return files;
+}
+
+class UpkeepInterop : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (!test::Restic::is_there()) GTEST_SKIP() << "restic is not installed";
+  }
+  std::unique_ptr<repo::Repository> open() {
+    return repo::Repository::open(store::open_store(path_), "password");
+  }
+  std::unique_ptr<repo::Repository> init() {
+    return repo::Repository::init(store::open_store(path_), "password");
+  }
+  static void prune(repo::Repository& repository) {
+    repository.refresh_index();
+    execute_prune(repository, upkeep::plan_prune(repository, {}), {},
+                  [](const auto& second_phase) { second_phase(); });
+  }
+  static std::vector<std::string> errors(repo::Repository& repository) {
+    upkeep::CheckOptions options;
+    options.read_data = true;
+    return check(repository, options).errors;
+  }
+  Files restic_restore(const std::string& snapshot, const std::string& below = "") {
+    const fs::path target = directory_ / "restored";
+    fs::remove_all(target);
+    restic_.run("restore " + snapshot + " --target '" + target.string() + "'");
+    return files_below(target / below);
+  }
+  // A snapshot of the files made by restic; returns its ID.
+  std::string restic_backup(const Files& files, const std::string& name = "source") {
+    const fs::path source = directory_ / name;
+    write_files(source, files);
+    const std::string text = restic_.run("backup --json --host made '" + source.string() + "'");
+    const std::string key = "\"snapshot_id\":\"";
+    const size_t at = text.rfind(key);
+    return text.substr(at + key.size(), text.find('"', at + key.size()) - at - key.size());
+  }
+
+  test::TempDir directory_;
+  std::string path_ = directory_ / "repository";
+  test::Restic restic_{path_};
+};
+
+TEST_F(UpkeepInterop, ResticChecksAndRestoresWhatWePruned) {
+  const auto repository = init();
+  std::vector<base::Id> all;
+  std::map<base::Id, Files> kept;
+  for (uint64_t seed = 0; seed < 8; ++seed) {
+    const Files files = mix(seed, 30);
+    const base::Id id = test::save_files(*repository, files, test::packs_of(1 << 20), 40'000);
+    if (seed % 3 == 0)
+      kept[id] = files;
+    else
+      repository->store().remove({Kind::snapshot, id});
+  }
+  prune(*repository);
+  EXPECT_THAT(restic_.run("check --read-data --check-unused"), HasSubstr("no errors were found"));
+  EXPECT_THAT(errors(*repository), IsEmpty());
+  for (const auto& [id, files] : kept) EXPECT_EQ(restic_restore(id.hex()), files);
+  // Nothing is left for restic to do.
+  EXPECT_THAT(restic_.run("prune"), ContainsRegex("total prune: +0 blobs"));
+}
+
+TEST_F(UpkeepInterop, WePruneWhatResticWrote) {
+  restic_.run("init");
+  std::map<std::string, Files> kept;
+  for (uint64_t seed = 0; seed < 6; ++seed) {
+    const Files files = mix(seed, 30);
+    const std::string id = restic_backup(files);
+    if (seed % 2)
+      kept[id] = files;
+    else
+      restic_.run("forget " + id);
+  }
+  const auto repository = open();
+  EXPECT_THAT(errors(*repository), IsEmpty());
+  prune(*repository);
+  EXPECT_THAT(errors(*repository), IsEmpty());
+  EXPECT_THAT(restic_.run("check --read-data --check-unused"), HasSubstr("no errors were found"));
+  const std::string below = (directory_ / "source").substr(1);
+  for (const auto& [id, files] : kept) EXPECT_EQ(restic_restore(id, below), files);
+  // And restic goes on with it: all data is known.
+  EXPECT_THAT(restic_.run("backup --json --force --host made '" + (directory_ / "source") + "'"),
+              HasSubstr("\"data_blobs\":0,"));
+}
+
+TEST_F(UpkeepInterop, WeCheckWhatResticPrunedOfOurs) {
+  const auto repository = init();
+  std::map<base::Id, Files> kept;
+  for (uint64_t seed = 0; seed < 6; ++seed) {
+    const Files files = mix(seed, 30);
+    const base::Id id = test::save_files(*repository, files, test::packs_of(1 << 20), 40'000);
+    if (seed % 3 == 0)
+      kept[id] = files;
+    else
+      restic_.run("forget " + id.hex());
+  }
+  restic_.run("prune");
+  repository->refresh_index();
+  EXPECT_THAT(errors(*repository), IsEmpty());
+  for (const auto& [id, files] : kept) EXPECT_EQ(test::read_files(*repository, id), files);
+  prune(*repository);
+  EXPECT_THAT(errors(*repository), IsEmpty());
+  restic_.run("check --read-data");
+}
+
+// Locks are all that keeps them apart.
+TEST_F(UpkeepInterop, BackupsOfBothAndOurPruneWorkOnOneRepositoryAtOnce) {
+  init();
+  const repo::LockTiming quick{.settle = std::chrono::milliseconds(200)};
+  const auto with_lock = [&](repo::Repository& repository, repo::LockMode mode, auto&& work) {
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::minutes(3);
+    for (;;) {
+      std::unique_ptr<repo::Lock> lock;
+      try {
+        lock = repo::Lock::take(repository, mode, {.host = "made"}, quick);
+      } catch (const base::Locked&) {
+        if (std::chrono::steady_clock::now() > deadline) throw;
+        std::this_thread::yield();
+        continue;
+      }
+      work();
+      lock->release();
+      return;
+    }
+  };
+  std::atomic<int> running{2};
+  std::map<std::string, Files> theirs;
+  std::map<base::Id, Files> ours;
+  int prunes = 0;
+  base::Crew crew({});
+  crew.start("restic", [&] {
+    for (uint64_t seed = 0; seed < 6; ++seed) {
+      const Files files = mix(seed, 25);
+      const auto deadline = std::chrono::steady_clock::now() + std::chrono::minutes(3);
+      for (bool done = false; !done;) {
+        try {
+          theirs[restic_backup(files)] = files;
+          done = true;
+        } catch (const base::Error& error) {
+          if (std::string(error.what()).find("locked") == std::string::npos) throw;
+          if (std::chrono::steady_clock::now() > deadline) throw;
+        }
+      }
+    }
+    --running;
+  });
+  crew.start("ours", [&] {
+    const auto repository = open();
+    for (uint64_t seed = 0; seed < 12; ++seed) {
+      const Files files = mix(seed / 2, 25);
+      with_lock(*repository, repo::LockMode::shared, [&] {
+        // Cut as restic cuts them only where one piece is enough; what is shared is shared.
+        const auto id = test::save_files(*repository, files, test::packs_of(1 << 20), 512 << 10);
+        if (seed % 2)
+          ours[id] = files;
+        else
+          repository->store().remove({Kind::snapshot, id});
+      });
+    }
+    --running;
+  });
+  crew.start("prune", [&] {
+    const auto repository = open();
+    while (running > 0) {
+      upkeep::PrunePlan plan;
+      try {
+        with_lock(*repository, repo::LockMode::shared, [&] {
+          repository->refresh_index();
+          plan = upkeep::plan_prune(*repository, {});
+        });
+        execute_prune(*repository, plan, {}, [&](const auto& second_phase) {
+          with_lock(*repository, repo::LockMode::exclusive, second_phase);
+        });
+        ++prunes;
+      } catch (const base::Locked&) {
+      }
+    }
+  });
+  crew.join();
+  EXPECT_GT(prunes, 0);
+  const auto repository = open();
+  prune(*repository);
+  EXPECT_THAT(errors(*repository), IsEmpty());
+  restic_.run("check --read-data");
+  for (const auto& [id, files] : ours) EXPECT_EQ(test::read_files(*repository, id), files);
+  const std::string below = (directory_ / "source").substr(1);
+  for (const auto& [id, files] : theirs) EXPECT_EQ(restic_restore(id, below), files);
+}
+
+}  // namespace
+}  // namespace davit

@@ -1,0 +1,263 @@
+#include "upkeep/check.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "base/errors.h"
+#include "crypto/sha256.h"
+#include "repo/index_file.h"
+#include "repo/tree.h"
+#include "support/made_repository.h"
+#include "support/memory_store.h"
+
+namespace davit::upkeep {
+namespace {
+
+using store::Kind;
+using test::noise;
+using ::testing::AllOf;
+using ::testing::Contains;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+class Check : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    id_ =
+        test::save_files(*repository_, {{"dir/file", noise(1, 200'000)}, {"other", noise(2, 1000)}},
+                         test::packs_of(64 << 10));
+    const auto root = tree_at(repository_->load_snapshot(id_).tree);
+    directory_ = *root.at(0).subtree;
+    content_ = tree_at(directory_).at(0).content;
+  }
+  std::vector<repo::Node> tree_at(const base::Id& id) {
+    return repo::parse_tree(repository_->load_blob(repo::BlobType::tree, id));
+  }
+  base::Id pack_of(repo::BlobType type, const base::Id& id) {
+    return repository_->index().find(type, id)->pack;
+  }
+  CheckReport run(bool read_data = false) {
+    CheckOptions options;
+    options.read_data = read_data;
+    return check(*repository_, options);
+  }
+  static void flip(base::Bytes& bytes, size_t at) { bytes.at(at) ^= 1; }
+
+  std::shared_ptr<test::MemoryStore> memory_ = std::make_shared<test::MemoryStore>();
+  std::unique_ptr<repo::Repository> repository_ = repo::Repository::init(memory_, "password");
+  base::Id id_, directory_;
+  std::vector<base::Id> content_;
+};
+
+TEST_F(Check, FindsNothingInAWholeRepository) {
+  const CheckReport report = run(true);
+  EXPECT_THAT(report.errors, IsEmpty());
+  EXPECT_THAT(report.hints, IsEmpty());
+  EXPECT_EQ(report.snapshots, 1);
+  EXPECT_EQ(report.trees, 2);
+  EXPECT_EQ(report.blobs, 23);
+  EXPECT_EQ(report.packs, test::ids_of(*memory_, Kind::data).size());
+  EXPECT_EQ(report.bytes_read, test::bytes_of(*memory_, Kind::data));
+  EXPECT_EQ(run().bytes_read, 0);
+}
+
+TEST_F(Check, FindsAMissingPackAndTheFilesThatNeedIt) {
+  const base::Id pack = pack_of(repo::BlobType::data, content_.at(0));
+  memory_->remove({Kind::data, pack});
+  const CheckReport report = run();
+  EXPECT_THAT(report.errors, Contains("pack " + pack.hex() + ": is missing"));
+  EXPECT_THAT(report.errors,
+              Contains(AllOf(HasSubstr("snapshot " + id_.short_hex() + ", /dir/file"),
+                             HasSubstr(content_.at(0).hex()))));
+}
+
+TEST_F(Check, FindsATruncatedPackAndOnlyTheBlobsThatWereCutOff) {
+  const base::Id pack = pack_of(repo::BlobType::data, content_.at(0));
+  uint32_t last_offset = 0;
+  base::Id last;
+  for (const auto& id : content_) {
+    const auto location = *repository_->index().find(repo::BlobType::data, id);
+    if (location.pack == pack && location.offset >= last_offset) {
+      last_offset = location.offset;
+      last = id;
+    }
+  }
+  memory_->damage({Kind::data, pack}, [&](base::Bytes& bytes) { bytes.resize(last_offset + 10); });
+  for (const bool read_data : {false, true}) {
+    const CheckReport report = run(read_data);
+    EXPECT_THAT(report.errors,
+                Contains(AllOf(HasSubstr("pack " + pack.hex()), HasSubstr("bytes"))));
+    size_t files = 0;
+    for (const auto& error : report.errors) files += error.find("/dir/file") != std::string::npos;
+    // The last one that was in it may be a blob of the other file.
+    EXPECT_LE(files, 1) << ::testing::PrintToString(report.errors);
+    EXPECT_THAT(report.errors, Contains(HasSubstr("data blob " + last.hex())));
+  }
+}
+
+TEST_F(Check, FindsAFlippedBitInABlobWhenItReadsData) {
+  const auto location = *repository_->index().find(repo::BlobType::data, content_.at(3));
+  memory_->damage({Kind::data, location.pack},
+                  [&](base::Bytes& bytes) { flip(bytes, location.offset + 20); });
+  EXPECT_THAT(run(false).errors, IsEmpty());
+  const CheckReport report = run(true);
+  EXPECT_THAT(report.errors,
+              ElementsAre(AllOf(HasSubstr("pack " + location.pack.hex()),
+                                HasSubstr("data blob " + content_.at(3).hex())),
+                          AllOf(HasSubstr("snapshot " + id_.short_hex() + ", /dir/file"),
+                                HasSubstr(content_.at(3).hex()))));
+}
+
+TEST_F(Check, FindsAFlippedBitInAPacksHeaderThoughEveryBlobIsGood) {
+  const base::Id pack = pack_of(repo::BlobType::data, content_.at(3));
+  memory_->damage({Kind::data, pack}, [&](base::Bytes& bytes) { flip(bytes, bytes.size() - 30); });
+  const CheckReport report = run(true);
+  EXPECT_THAT(report.errors,
+              ElementsAre(AllOf(HasSubstr("pack " + pack.hex()), HasSubstr("header"))));
+}
+
+TEST_F(Check, FindsEveryFlippedByteOfAPack) {
+  const base::Id pack = pack_of(repo::BlobType::data, content_.at(3));
+  const base::Bytes good = memory_->get({Kind::data, pack}, 1 << 20);
+  for (size_t at = 0; at < good.size(); at += 997) {
+    memory_->damage({Kind::data, pack}, [&](base::Bytes& bytes) { flip(bytes, at); });
+    EXPECT_THAT(run(true).errors, Contains(HasSubstr(pack.hex()))) << at;
+    memory_->put({Kind::data, pack}, good);
+  }
+  EXPECT_THAT(run(true).errors, IsEmpty());
+}
+
+TEST_F(Check, FindsAFlippedBitInIndexSnapshotKeyAndConfigThoughTheyWereReadBefore) {
+  repository_->load_snapshots();
+  for (const Kind kind : {Kind::index, Kind::snapshot, Kind::key}) {
+    const base::Id id = test::ids_of(*memory_, kind).at(0);
+    const base::Bytes good = memory_->get({kind, id}, 1 << 20);
+    for (const size_t at : {size_t{0}, good.size() / 2, good.size() - 1}) {
+      memory_->damage({kind, id}, [&](base::Bytes& bytes) { flip(bytes, at); });
+      EXPECT_THAT(run().errors, Contains(HasSubstr(id.hex())))
+          << store::kind_name(kind) << " " << at;
+      memory_->put({kind, id}, good);
+    }
+  }
+  memory_->damage({Kind::config, {}}, [](base::Bytes& bytes) { flip(bytes, 40); });
+  EXPECT_THAT(run().errors, ElementsAre(HasSubstr("config")));
+}
+
+TEST_F(Check, FindsAMissingTree) {
+  const base::Id pack = pack_of(repo::BlobType::tree, directory_);
+  memory_->remove({Kind::data, pack});
+  const CheckReport report = run();
+  EXPECT_THAT(report.errors, Contains("pack " + pack.hex() + ": is missing"));
+  EXPECT_THAT(report.errors,
+              Contains(AllOf(HasSubstr("snapshot " + id_.short_hex()), HasSubstr("tree"))));
+}
+
+TEST_F(Check, FindsATreeAndABlobThatNoIndexNames) {
+  for (const auto& index : test::ids_of(*memory_, Kind::index))
+    memory_->remove({Kind::index, index});
+  CheckReport report = run();
+  EXPECT_THAT(report.errors,
+              ElementsAre(AllOf(HasSubstr("snapshot " + id_.short_hex() + ", /: tree"),
+                                HasSubstr("is in no index"))));
+  EXPECT_THAT(report.hints, ElementsAre(HasSubstr("are in no index")));
+
+  repo::Node node;
+  node.name = "lost";
+  node.type = repo::NodeType::file;
+  node.content = {content_.at(0)};
+  node.size = 10'000;
+  repo::TreeEncoder encoder;
+  encoder.add(node);
+  repository_->refresh_index();
+  repo::UploadSession session(*repository_);
+  repo::Snapshot snapshot;
+  snapshot.tree = session.save_blob(repo::BlobType::tree, encoder.finish()).id;
+  session.finish();
+  const base::Id second = repository_->save_snapshot(snapshot);
+  EXPECT_THAT(run().errors, Contains(AllOf(HasSubstr("snapshot " + second.short_hex() +
+                                                     ", /lost: data blob " + content_.at(0).hex()),
+                                           HasSubstr("is in no index"))));
+}
+
+TEST_F(Check, FindsAFileWhoseSizeIsNotItsContents) {
+  repo::Node node;
+  node.name = "long";
+  node.type = repo::NodeType::file;
+  node.content = {content_.at(0)};
+  node.size = 10'001;
+  repo::TreeEncoder encoder;
+  encoder.add(node);
+  repo::UploadSession session(*repository_);
+  repo::Snapshot snapshot;
+  snapshot.tree = session.save_blob(repo::BlobType::tree, encoder.finish()).id;
+  session.finish();
+  const base::Id second = repository_->save_snapshot(snapshot);
+  EXPECT_THAT(run().errors,
+              ElementsAre(AllOf(HasSubstr("snapshot " + second.short_hex() + ", /long"),
+                                HasSubstr("10001"), HasSubstr("10000"))));
+}
+
+TEST_F(Check, TellsOfOrphansAndDuplicatesAsHintsOnly) {
+  repo::Repository blind(memory_, repository_->config(), repository_->key(), repository_->key_id());
+  {
+    repo::UploadSession session(blind);
+    session.save_blob(repo::BlobType::data, base::as_bytes(noise(2, 1000)));
+    session.finish();
+  }
+  const base::Bytes stray = base::to_bytes(base::as_bytes(noise(7, 5000)));
+  memory_->put({Kind::data, crypto::sha256(stray)}, stray);
+  const CheckReport report = run(true);
+  EXPECT_THAT(report.errors, IsEmpty());
+  EXPECT_THAT(report.hints,
+              ElementsAre(HasSubstr("1 blobs are stored twice"), HasSubstr("1 packs")));
+}
+
+TEST_F(Check, IsSatisfiedWithOneGoodCopy) {
+  const auto location = *repository_->index().find(repo::BlobType::data, content_.at(3));
+  const base::Bytes plain = repository_->load_blob(repo::BlobType::data, content_.at(3));
+  repo::Repository blind(memory_, repository_->config(), repository_->key(), repository_->key_id());
+  repo::UploadSession session(blind);
+  session.save_blob(repo::BlobType::data, plain);
+  session.finish();
+  memory_->damage({Kind::data, location.pack},
+                  [&](base::Bytes& bytes) { flip(bytes, location.offset + 20); });
+  // The damage is told, but no file is lost.
+  EXPECT_THAT(run(true).errors, ElementsAre(HasSubstr("pack " + location.pack.hex())));
+}
+
+TEST_F(Check, FindsIndexFilesThatContradictEachOther) {
+  const base::Id pack = pack_of(repo::BlobType::data, content_.at(0));
+  const std::vector<repo::PackBlob> other = {{repo::BlobType::data, content_.at(0), 0, 1000, 0}};
+  repo::IndexEncoder encoder;
+  encoder.add(pack, other);
+  repository_->save_unpacked(Kind::index, encoder.finish());
+  EXPECT_THAT(run().errors, Contains(HasSubstr("pack " + pack.hex())));
+}
+
+TEST_F(Check, BoundsWhatItTellsOfATotalLoss) {
+  test::Files many;
+  for (int i = 0; i < 1000; ++i) many["file" + std::to_string(i)] = noise(i + 10, 4096);
+  test::save_files(*repository_, many, test::packs_of(4096));
+  size_t packs = 0;
+  for (const auto& id : test::ids_of(*memory_, Kind::data)) {
+    if (id == pack_of(repo::BlobType::tree, directory_)) continue;
+    memory_->remove({Kind::data, id});
+    ++packs;
+  }
+  const CheckReport report = run();
+  EXPECT_GT(packs, 300);
+  EXPECT_LT(report.errors.size(), 600);
+  EXPECT_THAT(report.errors, Contains(HasSubstr("more of this kind: packs")));
+}
+
+TEST_F(Check, CanBeCancelled) {
+  std::stop_source stop;
+  stop.request_stop();
+  CheckOptions options;
+  options.stop = stop.get_token();
+  EXPECT_THROW(check(*repository_, options), base::Cancelled);
+}
+
+}  // namespace
+}  // namespace davit::upkeep
