@@ -11,7 +11,7 @@ constexpr std::string_view kClosing = "]}\n";
 
 class NodeWriter {
  public:
-  explicit NodeWriter(base::Bytes& to) : to_(to), json_(to) {}
+  explicit NodeWriter(base::Bytes& to) : json_(to) {}
 
   void write(const Node& node) {
     json_.raw("{\"name\":");
@@ -105,7 +105,6 @@ class NodeWriter {
     json_.raw("]");
   }
 
-  base::Bytes& to_;
   JsonWriter json_;
   char time_text_[kMaxTimeText + 1];
   size_t time_size_ = 0;
