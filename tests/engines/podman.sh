@@ -23,8 +23,9 @@ podman_socket() {
 }
 
 podman_start() {
-  local storage=$ENGINE/podman
-  machine_run sh -s "$storage" "$TEST_UID" <<'C'
+  local storage=$ENGINE/podman driver=overlay
+  [ "$(stat -f -c %T "$ENGINE")" != overlayfs ] || driver=vfs # no overlay upon an overlay
+  machine_run sh -s "$storage" "$TEST_UID" $driver <<'C'
 set -e
 mkdir -p /etc/containers "$1" /run/podman /run/user/$2
 cat >/etc/containers/containers.conf <<X
@@ -39,7 +40,7 @@ log_driver = "k8s-file"
 X
 cat >/etc/containers/storage.conf <<X
 [storage]
-driver = "overlay"
+driver = "$3"
 graphroot = "$1"
 runroot = "/run/containers/storage"
 rootless_storage_path = "$1"

@@ -19,17 +19,17 @@ volumes:
     driver_opts: {schedule: "off", from: auto}
 C
 compose() { (cd "$WORK/shop" && machine_run docker-compose --ansi never "$@") >&2; }
-starts() { grep -c start "$(volume_directory shop_files)/log"; }
+started() { [ "$(grep -c start "$(volume_directory shop_files)/log")" = "$1" ]; } # COUNT
 
 engine_up
 engine_import_busybox
 davit_up
 compose up -d
-assert_eq "$(starts)" 1 "a new application begins with an empty volume"
+wait_until 30 "the first start, in an empty volume" started 1
 davit backup shop_files
 compose down -v
 compose up -d
-assert_eq "$(starts)" 2 "after down -v, up brings the data back"
+wait_until 30 "the second start: after down -v, up brings the data back" started 2
 compose stop
 davit backup shop_files
 compose down
@@ -54,4 +54,4 @@ cp -a "$first/data/secrets/repository-password" "$(davit_data)/secrets/"
 davit_kill
 compose up -d
 davit wait shop_files
-wait_until 30 "the application's third start" test "$(starts)" -ge 3
+wait_until 30 "the third start, with the data of the two before" started 3
