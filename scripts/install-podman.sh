@@ -37,7 +37,7 @@ mkdir -p -m 700 "$data"
 if [ ! -e "$data/davit.conf" ] && zone=$(realpath -e /etc/localtime 2>/dev/null) && [ "${zone#/usr/share/zoneinfo/}" != "$zone" ]; then
   (umask 077 && printf 'TZ=%s\n' "${zone#/usr/share/zoneinfo/}" >"$data/davit.conf")
 fi
-install -m 755 "$build/plugin/davitd" "$build/plugin/cli/davit" "$bin/"
+install -m 755 "$build/plugin/davitd" "$build/bin/davit" "$bin/"
 install -m 644 "$top/packaging/systemd/$unit/davit.service" "$units/"
 sed "s|^davit = .*|davit = \"$socket\"|" "$top/packaging/containers/davit.conf" >"$conf/davit.conf"
 control daemon-reload

@@ -7,7 +7,7 @@ set -euo pipefail
 top=$(realpath "$(dirname "$0")/..")
 build=${DAVIT_BUILD:-$top/build/release}
 davitd=$build/plugin/davitd
-davit=$build/plugin/cli/davit
+davit=$build/bin/davit
 stage=${DAVIT_STAGE:-$top/build/plugin}
 read -ra docker <<<"${DOCKER:-docker}"
 

@@ -11,7 +11,7 @@ DAVIT_BUILD=${DAVIT_BUILD:-$TOP/build/release}
 
 davit_data() { printf '%s\n' "$ENGINE/data"; }
 davit() { machine_run env DAVIT_DATA="$(davit_data)" "$(davit_client)" "$@"; }
-davit_client() { printf '%s\n' "$DAVIT_BUILD/plugin/cli/davit"; }
+davit_client() { printf '%s\n' "$DAVIT_BUILD/bin/davit"; }
 
 # davit_json ARGUMENT… -- FILTER: a jq filter over the lines that the client prints with --json.
 davit_json() {
