@@ -138,11 +138,7 @@ Result archive_tree(repo::Repository& repository, repo::UploadSession& session,
         std::make_unique<repo::ScanCacheWriter>(options.scan_cache_path + ".new", repository.id());
   const auto prior = open_prior(repository, options.scan_cache_path, options.parent, names);
 
-  // Pages that are written through a mapping show in the times of a file only when they were clean
-  // before.
   const repo::NodeTime begun_at = now();
-  if (::syncfs(source.directory) != 0) base::throw_errno("cannot sync the volume", errno);
-
   const unsigned processors = base::processor_count();
   Assembly assembly(session, cache.get(), options.progress);
   LinkTable links(assembly);

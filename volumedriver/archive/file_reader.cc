@@ -63,6 +63,7 @@ void release(Stages& stages, PendingFile& file) {
 }
 
 void FileReader::read(FileJob job) {
+  stages_.sync_once();
   for (std::optional<FileJob> next = std::move(job); next;) {
     std::optional<FileJob> instead;
     read_once(std::move(*next), instead);

@@ -6,6 +6,10 @@
 // read.
 #pragma once
 
+#include <unistd.h>
+
+#include <cerrno>
+#include <mutex>
 #include <stop_token>
 
 #include "archive/file_job.h"
@@ -31,7 +35,15 @@ struct Stages {
   // that coarsely), may change again with no sign of it.
   repo::NodeTime begun_at;
   std::stop_token stop;
+  std::once_flag synced{};
 
+  // Before the first file is read: writes out what is dirty. Pages that are written through a
+  // mapping show in the times of a file only when they were clean before.
+  void sync_once() {
+    std::call_once(synced, [&] {
+      if (::syncfs(root->get()) != 0) base::throw_errno("cannot sync the volume", errno);
+    });
+  }
   void check_stop() const {
     if (stop.stop_requested()) throw base::Cancelled();
   }

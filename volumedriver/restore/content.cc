@@ -261,8 +261,10 @@ void Content::write(const Target& target, base::ByteView bytes) {
   while (at < bytes.size()) {
     const uint64_t block_end = ((target.offset + at) / kHoleBlock + 1) * kHoleBlock - target.offset;
     const size_t end = static_cast<size_t>(std::min<uint64_t>(block_end, bytes.size()));
-    // A part of a block counts as data: its rest may be.
-    if (end - at == kHoleBlock && is_zero(bytes.subspan(at, end - at))) {
+    // A part of a block counts as data, since its rest may be; but for the file's last.
+    const bool whole = end - at == kHoleBlock || (target.offset + end == file.size_bytes &&
+                                                  (target.offset + at) % kHoleBlock == 0);
+    if (whole && is_zero(bytes.subspan(at, end - at))) {
       if (run < at) base::pwrite_all(fd, bytes.subspan(run, at - run), target.offset + run);
       run = end;
     }
