@@ -1,0 +1,156 @@
+#include "scheduler.h"
+
+#include "base/errors.h"
+#include "base/log.h"
+#include "jobs/manager.h"
+
+namespace davit::daemon {
+
+using schedule::Entry;
+using schedule::Schedule;
+using schedule::Work;
+
+namespace {
+
+constexpr const char* kPrune = "prune";
+constexpr const char* kRemovedVolumes = "removed volumes";
+
+}  // namespace
+
+Scheduler::Scheduler(jobs::Context& context) : context_(context) {}
+
+Scheduler::~Scheduler() { stop(); }
+
+void Scheduler::start(jobs::Manager& manager) {
+  manager_ = &manager;
+  thread_ = std::thread([this] { run(); });
+}
+
+void Scheduler::stop() {
+  {
+    std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  changed_.notify_all();
+  if (thread_.joinable()) thread_.join();
+}
+
+void Scheduler::replan() {
+  {
+    std::lock_guard lock(mutex_);
+    dirty_ = true;
+  }
+  changed_.notify_all();
+}
+
+std::vector<Entry> Scheduler::entries() {
+  std::vector<Entry> entries;
+  const base::Zone zone = context_.zone();
+  const auto add = [&](const std::string& name, Work work, const std::string& schedule) -> Entry* {
+    Entry entry;
+    entry.name = name;
+    entry.work = work;
+    try {
+      entry.schedule = Schedule::parse(schedule, zone, name);
+    } catch (const base::UsageError& error) {  // was good when it was set; zone data may have gone since
+      spdlog::error("the schedule of {} cannot be followed: {}", name, error.what());
+      return nullptr;
+    }
+    entries.push_back(std::move(entry));
+    return &entries.back();
+  };
+  const auto jitter = context_.settings.duration("DAVIT_JITTER");
+  for (const auto& volume : context_.registry.list()) {
+    if (volume.state != volumes::State::ready) continue;
+    Entry* entry = add(volume.name, Work::backup, context_.schedule(volume.options));
+    if (!entry) continue;
+    entry->jitter = jitter;
+    entry->since = volume.created;
+    entry->last_attempt = volume.last_backup.attempted;
+    entry->last_success = volume.last_backup.succeeded;
+  }
+  const auto last_prune = manager_->last_prune();
+  if (Entry* entry = add(kPrune, Work::prune, context_.settings.get("DAVIT_PRUNE_SCHEDULE"))) {
+    entry->last_attempt = last_prune.attempted;
+    entry->last_success = last_prune.succeeded;
+    entry->since = last_prune.attempted.value_or(context_.clock.now());
+  }
+  if (Entry* entry = add(kRemovedVolumes, Work::removed_volumes, schedule::kDefaultRemovedVolumesSchedule))
+    entry->since = context_.clock.now();
+  return entries;
+}
+
+void Scheduler::run() {
+  std::unique_lock lock(mutex_);
+  while (!stopping_) {
+    try {
+      context_.settings.reload();
+    } catch (const base::Error& error) {
+      spdlog::error("the settings file is not followed: {}", error.what());
+    }
+    if (dirty_) {
+      dirty_ = false;
+      lock.unlock();
+      const auto all = entries();
+      lock.lock();
+      planner_.set_limits({.jobs = static_cast<int>(context_.settings.number("DAVIT_JOBS")), .maintenance = 1});
+      planner_.set_all(all, context_.clock.now());
+    }
+    const auto due = planner_.due(context_.clock.now());
+    if (!due.empty()) {
+      lock.unlock();
+      for (const auto& one : due) start_one(one);
+      lock.lock();
+      continue;
+    }
+    const auto now = context_.clock.now();
+    const auto wake = planner_.next_wake(now);
+    changed_.wait_for(lock, std::max<std::chrono::nanoseconds>(wake - now, std::chrono::milliseconds(10)),
+                      [&] { return dirty_ || stopping_; });
+    // Settings written by hand are noticed at the latest here.
+    dirty_ = true;
+  }
+}
+
+void Scheduler::start_one(const schedule::Planner::Due& due) {
+  const auto done = [this, work = due.work, name = due.name](bool) { finished(work, name); };
+  try {
+    switch (due.work) {
+      case Work::backup: {
+        const auto volume = context_.registry.find(due.name);
+        if (!volume) return done(false);
+        manager_->start_scheduled_backup(volume->uuid, done);
+        break;
+      }
+      case Work::prune: manager_->start_scheduled_prune(done); break;
+      case Work::removed_volumes:
+        manager_->run_daily_retention();
+        done(true);
+        break;
+    }
+  } catch (const base::Error& error) {
+    spdlog::error("{} cannot be started: {}", due.name, error.what());
+    done(false);
+  }
+}
+
+void Scheduler::finished(Work work, const std::string& name) {
+  {
+    std::lock_guard lock(mutex_);
+    planner_.finished(work, name);
+    dirty_ = true;
+  }
+  changed_.notify_all();
+}
+
+std::optional<base::Time> Scheduler::next_backup(const std::string& volume) {
+  std::lock_guard lock(mutex_);
+  return planner_.next_run(Work::backup, volume, context_.clock.now());
+}
+
+std::optional<base::Time> Scheduler::next_prune() {
+  std::lock_guard lock(mutex_);
+  return planner_.next_run(Work::prune, kPrune, context_.clock.now());
+}
+
+}  // namespace davit::daemon
