@@ -17,6 +17,7 @@
 #include "repo/tree.h"
 #include "store/open.h"
 #include "support/restic.h"
+#include "support/temp_dir.h"
 #include "support/test_repository.h"
 
 namespace davit::repo {

@@ -11,6 +11,7 @@
 #include "base/errors.h"
 #include "store/open.h"
 #include "support/restic.h"
+#include "support/temp_dir.h"
 
 namespace davit::repo {
 namespace {

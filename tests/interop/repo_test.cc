@@ -13,6 +13,7 @@
 #include "repo/upload.h"
 #include "store/open.h"
 #include "support/restic.h"
+#include "support/temp_dir.h"
 #include "support/test_repository.h"
 
 namespace davit::repo {
