@@ -41,11 +41,11 @@ class FakeDriver : public driver::Driver {
     note("create " + name);
     for (const auto& [key, value] : options) note(key + "=" + value);
     budget_ = budget.deadline - Clock::now();
-    if (failure) std::rethrow_exception(failure);
+    fail();
   }
   void remove(const std::string& name) override {
     note("remove " + name);
-    if (failure) std::rethrow_exception(failure);
+    fail();
   }
   std::string mount(const std::string& name, const std::string& id,
                     driver::Budget budget) override {
@@ -54,7 +54,7 @@ class FakeDriver : public driver::Driver {
       note("stopped");
       throw base::Cancelled();
     }
-    if (failure) std::rethrow_exception(failure);
+    fail();
     return mountpoint;
   }
   void unmount(const std::string& name, const std::string& id) override {
@@ -66,14 +66,14 @@ class FakeDriver : public driver::Driver {
   }
   std::optional<driver::VolumeInfo> get(const std::string& name) override {
     note("get " + name);
-    if (failure) std::rethrow_exception(failure);
+    fail();
     if (!info) return std::nullopt;
     info->name = name;
     return info;
   }
   std::vector<driver::VolumeInfo> list() override {
     note("list");
-    if (failure) std::rethrow_exception(failure);
+    fail();
     return all;
   }
 
@@ -82,13 +82,18 @@ class FakeDriver : public driver::Driver {
   }
   std::chrono::nanoseconds budget() const { return budget_; }
 
-  std::exception_ptr failure;
+  // Each call throws an exception of its own.
+  base::Synchronized<std::function<void()>> failure;
   std::string mountpoint = "/mnt/davit/volumes/v";
   std::optional<driver::VolumeInfo> info;
   std::vector<driver::VolumeInfo> all;
   std::atomic<bool> wait_for_stop{false};
 
  private:
+  void fail() {
+    const auto fail = failure.with([](const auto& function) { return function; });
+    if (fail) fail();
+  }
   void note(const std::string& what) {
     calls_.with([&](auto& calls) { calls.push_back(what); });
   }
@@ -127,9 +132,8 @@ class VolumePluginTest : public ::testing::Test {
     EXPECT_TRUE(reply.body.contains("Err"));
     return reply.body.value("Err", "");
   }
-  template <typename Failure>
-  void fail_with(Failure failure) {
-    driver.failure = std::make_exception_ptr(std::move(failure));
+  void fail_with(const std::function<void()>& failure) {
+    driver.failure.with([&](auto& fail) { fail = failure; });
   }
 
   test::TempDir dir;
@@ -211,16 +215,16 @@ TEST_F(OpenVolumePluginTest, SenselessRequestsDoNothing) {
 }
 
 TEST_F(OpenVolumePluginTest, FailureIsStatus500WithItsReason) {
-  fail_with(base::Conflict("the volume is in use"));
+  fail_with([] { throw base::Conflict("the volume is in use"); });
   EXPECT_EQ(get_error(docker("VolumeDriver.Create", "{\"Name\":\"a\"}\n")), "the volume is in use");
   EXPECT_EQ(get_error(podman("VolumeDriver.Remove", "{\"Name\":\"a\"}")), "the volume is in use");
   EXPECT_EQ(get_error(podman("VolumeDriver.Mount", "{\"Name\":\"a\",\"ID\":\"1\"}")),
             "the volume is in use");
   EXPECT_EQ(get_error(docker("VolumeDriver.List", "{}\n")), "the volume is in use");
-  fail_with(base::Corrupt("the file b\xff\xfe is damaged"));
+  fail_with([] { throw base::Corrupt("the file b\xff\xfe is damaged"); });
   EXPECT_NE(get_error(docker("VolumeDriver.Create", "{\"Name\":\"a\"}\n")).find("is damaged"),
             std::string::npos);
-  fail_with(std::bad_alloc());
+  fail_with([] { throw std::bad_alloc(); });
   EXPECT_NE(get_error(docker("VolumeDriver.Create", "{\"Name\":\"a\"}\n")), "");
 }
 
@@ -265,11 +269,11 @@ TEST_F(OpenVolumePluginTest, GetSaysGoneOnlyOfWhatIsGone) {
             std::string::npos);
   EXPECT_NE(get_error(podman("VolumeDriver.Get", "{\"Name\":\"v\"}")), "");
   // Anything else would make the engine forget labels and options for good.
-  fail_with(base::IoError("the disk does not answer", EIO));
+  fail_with([] { throw base::IoError("the disk does not answer", EIO); });
   EXPECT_EQ(ask(docker("VolumeDriver.Get", "{\"Name\":\"v\"}\n")).status, 0);
-  fail_with(base::NoRepository("there is no repository"));
+  fail_with([] { throw base::NoRepository("there is no repository"); });
   EXPECT_EQ(ask(docker("VolumeDriver.Get", "{\"Name\":\"v\"}\n")).status, 0);
-  fail_with(std::bad_alloc());
+  fail_with([] { throw std::bad_alloc(); });
   EXPECT_EQ(ask(docker("VolumeDriver.Get", "{\"Name\":\"v\"}\n")).status, 0);
 }
 
