@@ -19,6 +19,7 @@ class Restores : public driver::Background {
   void start_sweep() override { sweep_(); }
   void volume_was_made(const std::string& name) override { manager_.volume_was_made(name); }
   void volume_was_removed(const volumes::Volume& volume) override { manager_.volume_was_removed(volume); }
+  bool final_backup_by_default() override { return manager_.final_backup_by_default(); }
   std::map<std::string, std::string> status_of(const volumes::Volume& volume) override {
     return manager_.status_of(volume);
   }

@@ -54,6 +54,8 @@ class FakeBackground : public Background {
   void volume_was_removed(const volumes::Volume& volume) override {
     note("removed " + volume.name);
   }
+  bool final_backup_by_default() override { return final_backup_default; }
+  bool final_backup_default = true;
   std::map<std::string, std::string> status_of(const volumes::Volume&) override {
     if (failure) std::rethrow_exception(failure);
     return {{"last backup", "never"}};

@@ -62,9 +62,9 @@ void validate_options(const volumes::OptionMap& options, const std::string& volu
   for (const auto& [key, value] : options) validate_option(key, value, volume, check_schedule);
 }
 
-bool wants_final_backup(const volumes::OptionMap& options) {
+bool wants_final_backup(const volumes::OptionMap& options, bool by_default) {
   const auto found = options.find("final-backup");
-  return found == options.end() || parse_switch(found->second).value_or(true);
+  return found == options.end() ? by_default : parse_switch(found->second).value_or(by_default);
 }
 
 volumes::OptionMap merge_options(const volumes::OptionMap& saved, const volumes::OptionMap& given,

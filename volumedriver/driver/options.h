@@ -20,8 +20,8 @@ const std::vector<std::string>& known_options();
 void validate_options(const volumes::OptionMap& options, const std::string& volume,
                       const CheckSchedule& check_schedule);
 
-// final-backup: whether a removed volume is saved once more. On unless switched off.
-bool wants_final_backup(const volumes::OptionMap& options);
+// final-backup: whether a removed volume is saved once more; `by_default` where the option is not given.
+bool wants_final_backup(const volumes::OptionMap& options, bool by_default = true);
 
 // What a new volume made from a snapshot gets: the options saved with it, less those that this
 // davit does not take (they are logged), with the given ones over them. `from` is the given one

@@ -164,7 +164,7 @@ void VolumeDriver::remove(const std::string& name) {
     if (!volume) throw no_volume(name);
     if (volume->state == State::restoring) background_.cancel_restore(volume->uuid);
     // The names that engines invent are those of volumes that nobody will ask for again.
-    const bool keep = wants_final_backup(volume->options) && !volumes::is_anonymous(name);
+    const bool keep = wants_final_backup(volume->options, background_.final_backup_by_default()) && !volumes::is_anonymous(name);
     const Volume removed = registry_.remove(name, keep);
     if (registry_.find_uuid(removed.uuid))
       background_.start_last_backup(removed.uuid);

@@ -61,6 +61,9 @@ class Background {
   virtual void volume_was_made(const std::string& name) = 0;
   virtual void volume_was_removed(const volumes::Volume& volume) = 0;
 
+  // The setting for volumes without the option final-backup.
+  virtual bool final_backup_by_default() = 0;
+
   // What `docker volume inspect` shows beside the state.
   virtual std::map<std::string, std::string> status_of(const volumes::Volume& volume) = 0;
 };

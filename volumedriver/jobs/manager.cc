@@ -24,6 +24,7 @@ namespace {
 // Restores run for somebody who waits; a few at once keep the disk busy without starving each other.
 constexpr unsigned kRestoresAtOnce = 4;
 constexpr const char* kPruneKey = "prune";
+constexpr const char* kLastBackup = "last backup";
 
 }  // namespace
 
@@ -94,7 +95,7 @@ void Manager::cancel(const std::string& uuid) {
 
 void Manager::start_last_backup(const std::string& uuid) {
   if (last_backups_.is_pausing(uuid)) return;
-  queue_.submit(uuid, "last backup", JobClass::backup, [this, uuid](Job& job) {
+  const auto job = queue_.submit(uuid, kLastBackup, JobClass::backup, [this, uuid](Job& job) {
     const auto volume = context_.registry.find_uuid(uuid);
     if (!volume || volume->state != State::removed) return;
     try {
@@ -115,6 +116,14 @@ void Manager::start_last_backup(const std::string& uuid) {
     context_.registry.drop(uuid, [&job] { return job.stop.stop_requested(); });
     last_backups_.succeeded(uuid);
     spdlog::info("the removed volume {} is saved and gone", volume->name);
+  });
+  if (job->what == kLastBackup) return;
+  // The volume was removed while it was being saved (what that saves may be older than the removal): this comes next.
+  job->when_finished([this, uuid] {
+    try {
+      start_last_backup(uuid);
+    } catch (const base::Conflict&) {  // davit is stopping; the next start goes on
+    }
   });
 }
 

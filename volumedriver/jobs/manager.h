@@ -50,6 +50,7 @@ class Manager : public Operations {
   void start_last_backup(const std::string& volume_uuid);
   void volume_was_made(const std::string& name);
   void volume_was_removed(const volumes::Volume& volume);
+  bool final_backup_by_default() const { return context_.settings.flag("DAVIT_FINAL_BACKUP"); }
   // What `docker volume inspect` shows.
   std::map<std::string, std::string> status_of(const volumes::Volume& volume);
   std::shared_ptr<Job> find_job(const std::string& key) { return queue_.find(key); }
