@@ -41,8 +41,9 @@ class Reader {
       if (type != "node") out_.flush();  // programs read along
     }
     if (type == "exit") {
-      exit_code_ = static_cast<int>(number(message, "exit_code") & 0xff);
-      if (number(message, "exit_code") != static_cast<uint64_t>(*exit_code_)) exit_code_ = 1;
+      const auto code = message.find("exit_code");
+      const bool valid = code != message.end() && code->is_number_unsigned() && *code <= 255;
+      exit_code_ = valid ? code->get<int>() : 1;
     } else if (type == "error") {
       progress_.clear();
       err_.write("davit: " + printable(text(message, "message")) + "\n");
@@ -77,21 +78,16 @@ class Reader {
   std::optional<int> exit_code_;
 };
 
-// What to tell somebody whose command lost touch with work that goes on.
+// How somebody can watch the work that a command left behind.
 std::string how_to_watch(const Arguments& arguments) {
-  const std::string verb = arguments.command == "restore" ? "the restore" : "the backup";
-  std::string watch = "davit status";
-  if (arguments.command == "backup" && arguments.names.size() == 1)
-    watch = "davit wait " + arguments.names[0];
-  if (arguments.command == "restore") {
-    std::string volume = arguments.target;
-    if (volume.empty()) {
-      volume = arguments.reference.substr(0, arguments.reference.find('@'));
-      volume.erase(0, volume.rfind(':') + 1);
-    }
-    watch = "davit wait " + volume;
+  if (arguments.command == "backup")
+    return arguments.names.size() == 1 ? "davit wait " + arguments.names[0] : "davit status";
+  std::string volume = arguments.target;
+  if (volume.empty()) {
+    volume = arguments.reference.substr(0, arguments.reference.find('@'));
+    volume.erase(0, volume.rfind(':') + 1);
   }
-  return verb + " goes on in the daemon; watch it with: " + printable(watch);
+  return "davit wait " + volume;
 }
 
 // Both versions; that nobody answers is no failure here.
@@ -133,14 +129,20 @@ int run_command(const Arguments& arguments, Terminal& out, Terminal& err,
                          &interrupt,
                          {}};
   Reader reader(arguments, out, err);
+  const auto leave = [&](const char* goes_on) {
+    reader.clear_progress();
+    if (wanted.outlives_client)
+      err.write("davit: the " + arguments.command + goes_on + printable(how_to_watch(arguments)) +
+                "\n");
+  };
   try {
     exchange(socket, request, [&](std::string_view line) { reader.line(line); });
     return reader.finish();
-  } catch (...) {
-    // Whatever ended the conversation, Ctrl-C or the daemon, the work that it was about may be
-    // under way.
-    reader.clear_progress();
-    if (wanted.outlives_client) err.write("davit: " + how_to_watch(arguments) + "\n");
+  } catch (const base::Cancelled&) {
+    leave(" goes on in the daemon; watch it with: ");
+    throw;
+  } catch (const base::Error&) {
+    leave(" may go on; see with: ");
     throw;
   }
 }

@@ -29,7 +29,7 @@ Kind kind_of(const CLI::Option& option) {
 }
 
 bool takes_value(const CLI::Option& option) {
-  return option.get_type_size_max() > 0;
+  return option.get_items_expected_max() > 0;
 }
 
 // The option of a command or of those above it that is written like this; nothing for an unknown

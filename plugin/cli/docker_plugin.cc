@@ -19,19 +19,27 @@ bool takes_value(const std::string& option) {
 
 Invocation understand_call(const std::vector<std::string>& words) {
   if (words.empty()) return {"davit", {}};
-  const std::string program = words[0].substr(words[0].rfind('/') + 1);
   Invocation call{"davit", {words.begin() + 1, words.end()}};
-  if (program != "docker-davit") return call;
-  call.called_as = "docker davit";
-  // "docker __complete davit …" asks as "docker-davit __complete davit …".
-  size_t at = 0;
-  const bool completes = !call.arguments.empty() && call.arguments[0].starts_with("__complete");
-  if (completes) at = 1;
-  while (at < call.arguments.size() && call.arguments[at].starts_with("-"))
-    at += takes_value(call.arguments[at]) ? 2 : 1;
-  if (at < call.arguments.size() && call.arguments[at] == "davit")
-    call.arguments.erase(call.arguments.begin() + (completes ? 1 : 0),
-                         call.arguments.begin() + static_cast<std::ptrdiff_t>(at) + 1);
+  std::vector<std::string>& arguments = call.arguments;
+  const auto begins_with = [&](const char* word) {
+    return !arguments.empty() && arguments[0].starts_with(word);
+  };
+
+  if (words[0].substr(words[0].rfind('/') + 1) == "docker-davit") {
+    call.called_as = "docker davit";
+    // "docker help davit" and "docker __complete davit" put their own word in front.
+    const size_t kept = begins_with("help") || begins_with("__complete") ? 1 : 0;
+    size_t at = kept;
+    while (at < arguments.size() && arguments[at].starts_with("-"))
+      at += takes_value(arguments[at]) ? 2 : 1;
+    if (at < arguments.size() && arguments[at] == "davit")
+      arguments.erase(arguments.begin() + static_cast<std::ptrdiff_t>(kept),
+                      arguments.begin() + static_cast<std::ptrdiff_t>(at) + 1);
+  }
+  if (!arguments.empty() && arguments[0] == "help") {
+    arguments.erase(arguments.begin());
+    arguments.push_back("--help");
+  }
   return call;
 }
 

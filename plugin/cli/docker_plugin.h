@@ -12,7 +12,7 @@ struct Invocation {
   std::vector<std::string> arguments;  // of davit's own
 };
 // `words` is argv, with the program's name. Called as docker-davit, what precedes and includes the
-// word davit goes.
+// word davit goes. "help COMMAND" becomes "COMMAND --help".
 Invocation understand_call(const std::vector<std::string>& words);
 
 // What `docker-cli-plugin-metadata` prints.

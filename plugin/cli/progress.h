@@ -19,8 +19,6 @@ class ProgressLines {
 
   // Takes a "status" message.
   void update(const Json& status, Instant now);
-  // Forgets a volume that is through.
-  void remove(const std::string& volume) { works_.erase(volume); }
   // At most `max_lines` lines of at most `columns` columns, by volume.
   std::vector<std::string> render(size_t columns, size_t max_lines) const;
 

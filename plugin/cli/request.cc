@@ -65,7 +65,6 @@ Request make_request(const Arguments& arguments, const Interrupt& interrupt) {
     request.outlives_client = true;
   } else if (command == "wait") {
     body["volume"] = arguments.name;
-    request.outlives_client = true;
   } else if (command == "snapshots") {
     put(body, "volume", arguments.name);
     put(body, "host", arguments.host);
