@@ -25,7 +25,7 @@ TreeSpec spec_for_this_user() {
 }
 
 TEST(RoundTrip, EverythingInATreeComesBack) {
-  VolumeFixture fixture;
+  VolumeFixture fixture(VolumeFixture::Kind::real);
   TreeSpec spec = spec_for_this_user();
   test::make_tree(fixture.volume("all"), spec);
   ASSERT_EQ(::chmod(fixture.volume("all").c_str(), 02750), 0);

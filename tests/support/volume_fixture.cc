@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include "store/local_store.h"
+#include "support/test_repository.h"
 
 namespace davit::test {
 
@@ -15,9 +16,11 @@ std::shared_ptr<store::Store> make_store(const std::string& path) {
 }
 }  // namespace
 
-VolumeFixture::VolumeFixture() {
+VolumeFixture::VolumeFixture(Kind kind) {
   base::make_directories(directory_ / "volumes", 0711);
-  repository_ = repo::Repository::init(make_store(repository_path()), kPassword);
+  repository_ = kind == Kind::real
+                    ? repo::Repository::init(make_store(repository_path()), kPassword)
+                    : make_repository(make_store(repository_path()));
   repository_->refresh_index();
 }
 
@@ -27,13 +30,14 @@ void VolumeFixture::reopen() {
 }
 
 VolumeFixture::Saved VolumeFixture::save(const std::string& name, archive::Options options,
-                                         std::vector<archive::ExtraFile> extras) {
+                                         std::vector<archive::ExtraFile> extras,
+                                         const std::string& path) {
   const base::Fd root = base::open_file(volume(name), O_RDONLY | O_DIRECTORY);
   const base::Fd parent = base::open_file(directory_ / "volumes", O_RDONLY | O_DIRECTORY);
   archive::Source source;
   source.directory = root.get();
   source.parent = parent.get();
-  source.path = "/volumes/" + name;
+  source.path = path.empty() ? "/volumes/" + name : path;
   source.extras = std::move(extras);
   repo::UploadSession session(*repository_);
   Saved saved;
@@ -54,7 +58,8 @@ restore::Result VolumeFixture::restore(const base::Id& tree, const std::string& 
                                        const std::string& name, restore::Options options) {
   base::make_directories(volume(name), 0700);
   const base::Fd root = base::open_file(volume(name), O_RDONLY | O_DIRECTORY);
-  return restore::restore_tree(*repository_, tree, "/volumes/" + from, root.get(), options);
+  return restore::restore_tree(*repository_, tree, from[0] == '/' ? from : "/volumes/" + from,
+                               root.get(), options);
 }
 
 base::Id VolumeFixture::put_tree(const std::string& json) {

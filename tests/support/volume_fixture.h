@@ -18,21 +18,25 @@ class VolumeFixture {
  public:
   static constexpr const char* kPassword = "test";
 
-  VolumeFixture();
+  // `real`: with config and key files, for restic and for opening it again; that costs scrypt's
+  // second.
+  enum class Kind { quick, real };
+  explicit VolumeFixture(Kind kind = Kind::quick);
 
   struct Saved {
     archive::Result result;
     base::Id snapshot;
     repo::UploadCounts counts;
   };
-  // Saves volumes/NAME as /volumes/NAME: archive, finish, snapshot, commit of the scan cache.
+  // Saves volumes/NAME as `path`, or /volumes/NAME: archive, finish, snapshot, commit of the scan
+  // cache.
   Saved save(const std::string& name, archive::Options options = {},
-             std::vector<archive::ExtraFile> extras = {});
+             std::vector<archive::ExtraFile> extras = {}, const std::string& path = "");
   // The scan cache that tests hand to save() and restore().
   std::string cache_of(const std::string& name) const { return directory_ / (name + ".cache"); }
   std::string volume(const std::string& name) const { return directory_ / ("volumes/" + name); }
 
-  // Into volumes/NAME, which is made, from the snapshot's /volumes/FROM.
+  // Into volumes/NAME, which is made, from the snapshot's /volumes/FROM, or FROM if that is a path.
   restore::Result restore(const base::Id& tree, const std::string& from, const std::string& name,
                           restore::Options options = {});
   // A tree given as raw JSON, as a hostile writer would store it; and a snapshot of one.
@@ -42,7 +46,7 @@ class VolumeFixture {
   const std::string& path() const { return directory_.path(); }
   std::string repository_path() const { return directory_ / "repository"; }
   repo::Repository& repository() { return *repository_; }
-  // As another process would see it: opened again, with a fresh index.
+  // As another process would see it: opened again, with a fresh index. Real ones only.
   void reopen();
 
  private:

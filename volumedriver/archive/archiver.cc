@@ -110,8 +110,8 @@ base::Id save_frame(const Source& source, const repo::Node& tree, const repo::Ch
   return root.save(session);
 }
 
-repo::NodeTime now() {
-  const auto time = base::SystemClock().now().time_since_epoch();
+repo::NodeTime now(const base::Clock* clock) {
+  const auto time = (clock ? clock->now() : base::SystemClock().now()).time_since_epoch();
   const auto seconds = std::chrono::floor<std::chrono::seconds>(time);
   return {seconds.count(), static_cast<uint32_t>((time - seconds).count())};
 }
@@ -138,7 +138,7 @@ Result archive_tree(repo::Repository& repository, repo::UploadSession& session,
         std::make_unique<repo::ScanCacheWriter>(options.scan_cache_path + ".new", repository.id());
   const auto prior = open_prior(repository, options.scan_cache_path, options.parent, names);
 
-  const repo::NodeTime begun_at = now();
+  const repo::NodeTime begun_at = now(options.clock);
   const unsigned processors = base::processor_count();
   Assembly assembly(session, cache.get(), options.progress);
   LinkTable links(assembly);

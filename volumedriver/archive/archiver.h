@@ -49,6 +49,7 @@ struct Options {
   std::optional<base::Id> parent;      // snapshot ID
   base::Progress* progress = nullptr;  // borrowed
   std::stop_token stop;
+  const base::Clock* clock = nullptr;  // borrowed; null: the system's
 };
 
 struct FileProblem {

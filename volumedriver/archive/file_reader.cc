@@ -72,7 +72,7 @@ void FileReader::read(FileJob job) {
 }
 
 void FileReader::leave_out(const FileJob& job, std::optional<FileJob>& instead) {
-  if (job.is_link) instead = stages_.links.finish(job, std::nullopt, false);
+  if (job.is_link && !instead) instead = stages_.links.finish(job, std::nullopt, false);
   stages_.assembly.fill(job.place, std::nullopt, false, job.had_prior);
 }
 
@@ -80,6 +80,14 @@ void FileReader::read_once(FileJob job, std::optional<FileJob>& instead) {
   try {
     const base::Fd file = open(job);
     if (!file) return leave_out(job, instead);
+    if (job.is_link) {
+      const Status status = get_status(file.get());
+      if (status.stx_ino != job.inode || device_of(status) != job.device) {
+        // Another file has the name by now, so another name must tell what the old one held.
+        instead = stages_.links.finish(job, std::nullopt, false);
+        job.is_link = false;
+      }
+    }
     for (int tries = 1;; ++tries)
       if (try_content(file, job, tries == kTries) == Outcome::done) return;
   } catch (const base::IoError& error) {
@@ -112,8 +120,6 @@ FileReader::Outcome FileReader::try_content(const base::Fd& file, const FileJob&
   const Status before = get_status(file.get());
   if (!S_ISREG(before.stx_mode))
     throw base::IoError("it became something else than a file", EINVAL);
-  if (job.is_link && (before.stx_ino != job.inode || device_of(before) != job.device))
-    throw base::IoError("it was replaced while the backup ran", ESTALE);
   repo::Node node = make_node(job.name, before, job.device_id);
   std::vector<std::string> problems;
   node.xattrs = read_xattrs(file.get(), problems);

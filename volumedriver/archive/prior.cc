@@ -55,7 +55,7 @@ class ParentTree : public Prior {
     if (!node || node->type != repo::NodeType::file || node->content_missing) return std::nullopt;
     repo::ScanRecord record;
     record.name = name;
-    record.trusted = node->mtime < read_at_ && node->ctime < read_at_;
+    record.trusted = node->ctime < read_at_ && is_settled(node->mtime);
     record.inode = node->inode;
     record.size_bytes = node->size;
     record.mtime = node->mtime;
@@ -71,6 +71,12 @@ class ParentTree : public Prior {
     std::vector<repo::Node> nodes;
     size_t next = 0;
   };
+
+  // One far in the future was set by hand, and does not tell of a change during the run.
+  bool is_settled(const repo::NodeTime& mtime) const {
+    constexpr int64_t kLongestRun = 7 * 24 * 3600;
+    return mtime < read_at_ || mtime.seconds > read_at_.seconds + kLongestRun;
+  }
 
   bool push(const base::Id& tree) {
     Level level;

@@ -115,10 +115,10 @@ class Walk {
       try {
         if (save(name)) return;  // it went down; leave() restores the path
       } catch (const base::IoError& error) {
-        if (error.number() == 0 || error.number() == EMFILE || error.number() == ENFILE ||
-            error.number() == ENOMEM)
-          throw;
-        report(error.what());
+        const int number = error.number();
+        if (number == 0 || number == EMFILE || number == ENFILE || number == ENOMEM) throw;
+        // It vanished while it was looked at: a directory may also do so when it is open.
+        if (number != ENOENT) report(error.what());
       }
     }
     path_.resize(path_size);

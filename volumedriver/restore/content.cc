@@ -86,10 +86,10 @@ void Content::take(Permits& permits) {
 
 // The current directory, counted: files far apart keep their directories open until they are made.
 base::Descent::Handle Content::counted_handle() {
-  if (last_handle_ && last_parent_ == sink_.directory()) return last_handle_;
+  // What is held cannot be another directory's by now; a PendingDirectory could.
+  if (last_handle_.get() == sink_.here().get()) return last_handle_;
   last_handle_.reset();
   take(open_directories_);
-  last_parent_ = sink_.directory();
   const base::Descent::Handle handle = sink_.here();
   last_handle_ = base::Descent::Handle(
       handle.get(), [handle, this](const base::Fd*) { open_directories_.give_back(); });
@@ -249,7 +249,7 @@ void Content::read(PackRange& range, base::Bytes& sealed, base::Bytes& plain) {
 
 int Content::open(PendingFile& file) {
   std::lock_guard lock(file.mutex);
-  if (!file.fd) file.fd = Sink::create(file.directory->get(), file.node.name);
+  if (!file.fd) file.fd = Sink::create(file.directory->get(), file.node.name, file.path);
   return file.fd.get();
 }
 

@@ -102,7 +102,6 @@ class Content {
   std::vector<WantedBlob> window_;
   std::vector<PendingFile*> empty_;
   uint64_t window_bytes_ = 0;
-  PendingDirectory* last_parent_ = nullptr;
   base::Descent::Handle last_handle_;
 
   Permits open_files_{kOpenFiles};

@@ -87,14 +87,14 @@ void Sink::release(PendingDirectory* directory, int fd) {
   pending_.erase(directory->self);
 }
 
-base::Fd Sink::create(int directory, const std::string& name) {
+base::Fd Sink::create(int directory, const std::string& name, const std::string& path) {
   check_name(name);
   int fd;
   do
     fd =
         ::openat(directory, name.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
   while (fd < 0 && errno == EINTR);
-  if (fd < 0) throw_making(name, errno);
+  if (fd < 0) throw_making(path, errno);
   return base::Fd(fd);
 }
 
@@ -105,7 +105,7 @@ void Sink::make_object(int directory, const std::string& name, const repo::Node&
   int failed = 0;
   switch (node.type) {
     case file:
-      made = create(directory, name);
+      made = create(directory, name, path_of(node.name));
       return;
     case symlink:
       failed = ::symlinkat(node.linktarget.c_str(), directory, name.c_str());

@@ -53,8 +53,8 @@ class Sink {
   enum class Link { alone, first, further };
   Link link(const repo::Node& node, base::Fd& made);
 
-  // A new regular file, open for writing.
-  static base::Fd create(int directory, const std::string& name);
+  // A new regular file, open for writing. `path` names it in errors.
+  static base::Fd create(int directory, const std::string& name, const std::string& path);
   // After the last byte.
   void finish_file(int fd, const repo::Node& node, const std::string& path);
   void release(PendingDirectory* directory, int fd);
