@@ -100,14 +100,23 @@ struct NewIndex {
 }  // namespace
 
 struct UploadSession::State {
+  // A blob's bytes: plain, or the zstd frame of `plain_size` of them.
+  struct Content {
+    ByteView bytes;
+    size_t plain_size = 0;
+    bool is_frame = false;
+    bool is_copy = false;  // stays as it is where it may
+  };
+
   State(Repository& repository, UploadOptions options);
 
   void fail(std::exception_ptr why);
   void throw_if_failed();
 
   // The calling thread's part.
-  void store_blob(BlobType type, const Id& id, ByteView plain);
-  bool seal(BlobType type, ByteView plain, Bytes& sealed);
+  Saved save(BlobType type, const Id& id, const Content& content, bool even_if_known);
+  void store_blob(BlobType type, const Id& id, const Content& content);
+  void seal(const Content& content, bool compressed, Bytes& sealed);
   void verify(BlobType type, const Id& id, bool compressed, ByteView sealed, size_t plain_size);
   void submit(Pack pack);
   void submit_rests();
@@ -175,18 +184,15 @@ void UploadSession::State::throw_if_failed() {
 
 // ---- the calling thread
 
-// Appends the sealed blob; true where it is compressed.
-bool UploadSession::State::seal(BlobType type, ByteView plain, Bytes& sealed) {
-  const bool compressed = type == BlobType::tree || repository.compression() != Compression::off;
+void UploadSession::State::seal(const Content& content, bool compressed, Bytes& sealed) {
   sealed.resize(crypto::kIvSize);
-  if (compressed) {
-    compress(plain, sealed);
+  if (compressed && !content.is_frame) {
+    compress(content.bytes, sealed);
   } else {
-    base::append(sealed, plain);
+    base::append(sealed, content.bytes);
   }
   sealed.resize(sealed.size() + crypto::kTagSize);
   crypto::seal_in_place(repository.key(), sealed);
-  return compressed;
 }
 
 // Bad memory must not write what nobody can read.
@@ -207,15 +213,18 @@ void UploadSession::State::verify(BlobType type, const Id& id, bool compressed, 
                       " did not read back as it was saved: memory or processor is faulty");
 }
 
-void UploadSession::State::store_blob(BlobType type, const Id& id, ByteView plain) {
+void UploadSession::State::store_blob(BlobType type, const Id& id, const Content& content) {
   Loan sealed{scratch};
-  const bool compressed = seal(type, plain, sealed.bytes);
+  const bool compressed = content.is_frame || type == BlobType::tree ||
+                          (!content.is_copy && repository.compression() != Compression::off);
+  seal(content, compressed, sealed.bytes);
   if (type == BlobType::tree || options.verify_data)
-    verify(type, id, compressed, sealed.bytes, plain.size());
+    verify(type, id, compressed, sealed.bytes, content.plain_size);
 
-  const PackBlob blob{.type = type,
-                      .id = id,
-                      .plain_length_bytes = compressed ? static_cast<uint32_t>(plain.size()) : 0};
+  const PackBlob blob{
+      .type = type,
+      .id = id,
+      .plain_length_bytes = compressed ? static_cast<uint32_t>(content.plain_size) : 0};
   const size_t length = sealed.bytes.size();
   std::optional<Pack> full;
   if (length >= options.pack_size_bytes) {
@@ -232,7 +241,7 @@ void UploadSession::State::store_blob(BlobType type, const Id& id, ByteView plai
       full = std::exchange(place.pack, {});
   }
   ++(type == BlobType::data ? data_blobs : tree_blobs);
-  added_bytes += plain.size();
+  added_bytes += content.plain_size;
   added_packed_bytes += length;
   if (full) submit(std::move(*full));
 }
@@ -311,30 +320,44 @@ UploadSession::Saved UploadSession::save_blob(BlobType type, base::ByteView plai
 
 UploadSession::Saved UploadSession::save_blob(BlobType type, const Id& id, base::ByteView plain,
                                               bool even_if_known) {
-  State& state = *state_;
-  DAVIT_CHECK(!state.finished);
-  state.throw_if_failed();
-  if (plain.empty()) throw base::UsageError("there are no empty blobs");
-  if (plain.size() > kMaxBlob)
-    throw base::Unsupported("a blob of " + base::human_size(plain.size()) +
+  return state_->save(type, id, {.bytes = plain, .plain_size = plain.size()}, even_if_known);
+}
+
+UploadSession::Saved UploadSession::copy_blob(BlobType type, const Id& id, base::ByteView content,
+                                              uint32_t plain_length_bytes) {
+  return state_->save(type, id,
+                      {.bytes = content,
+                       .plain_size = plain_length_bytes ? plain_length_bytes : content.size(),
+                       .is_frame = plain_length_bytes != 0,
+                       .is_copy = true},
+                      /*even_if_known=*/true);
+}
+
+UploadSession::Saved UploadSession::State::save(BlobType type, const Id& id, const Content& content,
+                                                bool even_if_known) {
+  DAVIT_CHECK(!finished);
+  throw_if_failed();
+  if (content.plain_size == 0) throw base::UsageError("there are no empty blobs");
+  if (content.plain_size > kMaxBlob)
+    throw base::Unsupported("a blob of " + base::human_size(content.plain_size) +
                             " is too large for the repository's format");
-  const Index& index = state.repository.index();
+  const Index& index = repository.index();
   if (even_if_known) {
-    state.keeps_pending = true;
+    keeps_pending = true;
   } else if (index.contains(type, id)) {
     return {id, false};
   }
-  if (!state.pending.claim(type, id)) return {id, false};
+  if (!pending.claim(type, id)) return {id, false};
   // An index file may have taken it over between the two looks; then it is no longer pending.
   if (!even_if_known && index.contains(type, id)) {
-    state.pending.forget(type, id);
+    pending.forget(type, id);
     return {id, false};
   }
   try {
-    state.store_blob(type, id, plain);
+    store_blob(type, id, content);
   } catch (...) {
     // Others were told that it is stored already.
-    state.fail(std::current_exception());
+    fail(std::current_exception());
     throw;
   }
   return {id, true};

@@ -62,6 +62,11 @@ class UploadSession {
   // it, but once a session.
   Saved save_blob(BlobType type, const base::Id& id, base::ByteView plain,
                   bool even_if_known = false);
+  // Copies a blob as another pack holds it, sealed anew: `content` is its zstd frame and
+  // `plain_length_bytes` its plain size, or the plain bytes and 0. The caller has verified it. As
+  // with `even_if_known`. A tree that is not compressed is compressed.
+  Saved copy_blob(BlobType type, const base::Id& id, base::ByteView content,
+                  uint32_t plain_length_bytes);
   // Uploads what is open, waits, writes the last index file and adds it to the repository's index.
   // Every save_blob must have returned.
   void finish();

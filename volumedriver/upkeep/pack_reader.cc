@@ -22,21 +22,23 @@ uint64_t end_of(const BlobTable::Record& record) {
 
 }  // namespace
 
-base::ByteView open_blob(const crypto::Key& key, std::span<uint8_t> sealed,
-                         uint32_t plain_length_bytes, const base::Id& id, base::Bytes& buffer) {
-  base::ByteView plain = crypto::open_in_place(key, sealed);
+OpenedBlob open_blob(const crypto::Key& key, std::span<uint8_t> sealed, uint32_t plain_length_bytes,
+                     const base::Id& id, base::Bytes& buffer) {
+  OpenedBlob blob;
+  blob.plain = blob.content = crypto::open_in_place(key, sealed);
+  blob.plain_length_bytes = plain_length_bytes;
   if (plain_length_bytes != 0) {
     buffer.resize(plain_length_bytes);
-    repo::decompress(plain, buffer);
-    plain = buffer;
+    repo::decompress(blob.content, buffer);
+    blob.plain = buffer;
   }
-  if (crypto::sha256(plain) != id) throw base::Corrupt("its content is not what its ID says");
-  return plain;
+  if (crypto::sha256(blob.plain) != id) throw base::Corrupt("its content is not what its ID says");
+  return blob;
 }
 
 void read_blobs(const repo::Repository& repository, const BlobTable& table,
                 std::span<const uint32_t> records,
-                const std::function<void(uint32_t, base::ByteView)>& each) {
+                const std::function<void(uint32_t, const OpenedBlob&)>& each) {
   base::Bytes range, buffer;
   while (!records.empty()) {
     const BlobTable::Record& first = table.record(records.front());
@@ -60,22 +62,22 @@ void read_blobs(const repo::Repository& repository, const BlobTable& table,
     }
     for (const uint32_t number : records.first(count)) {
       const BlobTable::Record& record = table.record(number);
-      base::ByteView plain;
+      OpenedBlob blob;
       bool is_good = false;
       if (is_read) {
         try {
           const auto sealed = std::span(range).subspan(record.offset_bytes - first.offset_bytes,
                                                        record.length_bytes);
-          plain = open_blob(repository.key(), sealed, record.plain_length_bytes, record.id, buffer);
+          blob = open_blob(repository.key(), sealed, record.plain_length_bytes, record.id, buffer);
           is_good = true;
         } catch (const base::Corrupt&) {
         }
       }
       if (!is_good) {
         load_from_any(repository, table, table.copies_of(number), buffer);
-        plain = buffer;
+        blob = {.plain = buffer, .content = buffer};
       }
-      each(number, plain);
+      each(number, blob);
     }
     records = records.subspan(count);
   }

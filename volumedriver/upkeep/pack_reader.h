@@ -12,17 +12,23 @@
 
 namespace davit::upkeep {
 
-// Decrypts `sealed` where it lies, decompresses and verifies it. The result lies in `sealed` or in
-// `buffer`. Throws Corrupt.
-base::ByteView open_blob(const crypto::Key& key, std::span<uint8_t> sealed,
-                         uint32_t plain_length_bytes, const base::Id& id, base::Bytes& buffer);
+struct OpenedBlob {
+  base::ByteView plain;
+  base::ByteView content;           // what is sealed in the pack: a zstd frame, or the plain bytes
+  uint32_t plain_length_bytes = 0;  // 0: `content` is plain
+};
 
-// Gives the plain bytes of these records, all of one pack and sorted by offset, to `each`. What
-// lies close together is read at once. Where this copy of a blob is damaged, another is used;
-// throws when none is good. One thread.
+// Decrypts `sealed` where it lies, decompresses into `buffer` where that is needed, and verifies
+// it. The result lies in both. Throws Corrupt.
+OpenedBlob open_blob(const crypto::Key& key, std::span<uint8_t> sealed, uint32_t plain_length_bytes,
+                     const base::Id& id, base::Bytes& buffer);
+
+// Gives these records, all of one pack and sorted by offset, to `each`. What lies close together is
+// read at once. Where this copy of a blob is damaged, another is used; throws when none is good.
+// One thread.
 void read_blobs(const repo::Repository& repository, const BlobTable& table,
                 std::span<const uint32_t> records,
-                const std::function<void(uint32_t record, base::ByteView plain)>& each);
+                const std::function<void(uint32_t record, const OpenedBlob& blob)>& each);
 
 // Numbers of the records that `wanted` chooses, grouped by pack and sorted by offset.
 std::vector<uint32_t> records_by_pack(const BlobTable& table,

@@ -43,8 +43,9 @@ void copy_what_stays(repo::Repository& repository, const PrunePlan::Detail& deta
   repo::UploadSession session(repository, upload);
   base::for_each_parallel("copy packs", base::processor_count(), packs.size(), [&](size_t i) {
     if (options.stop.stop_requested()) throw base::Cancelled();
-    read_blobs(repository, table, packs[i], [&](uint32_t number, base::ByteView plain) {
-      session.save_blob(table.type(number), table.record(number).id, plain, /*even_if_known=*/true);
+    read_blobs(repository, table, packs[i], [&](uint32_t number, const OpenedBlob& blob) {
+      session.copy_blob(table.type(number), table.record(number).id, blob.content,
+                        blob.plain_length_bytes);
       if (options.progress) options.progress->bytes_done += table.record(number).length_bytes;
     });
   });
