@@ -113,6 +113,16 @@ repository_restic() {
   "${command[@]}" -r "$(davit_data)/repository" --password-file "$(davit_data)/secrets/repository-password" --no-cache -q "$@"
 }
 
+# davit_take_repository MACHINE: what a new machine is given: the repository and its password, nothing else.
+davit_take_repository() {
+  local data
+  data=$(davit_data)
+  mkdir -p -m 700 "$data" "$data/secrets"
+  cp -a "$1/data/repository" "$data/"
+  cp -a "$1/data/secrets/repository-password" "$data/secrets/"
+  chown --reference="$data/repository" "$data/secrets"
+}
+
 # volume_directory NAME: where the host finds the volume's files.
 volume_directory() { printf '%s\n' "$(davit_data)/volumes/$1"; }
 

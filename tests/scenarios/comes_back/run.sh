@@ -63,10 +63,7 @@ ENGINE=$WORK/other
 mkdir -p "$ENGINE"
 engine_up
 engine_import_busybox
-mkdir -p -m 700 "$(davit_data)"
-cp -a "$first/data/repository" "$(davit_data)/"
-mkdir -m 700 "$(davit_data)/secrets"
-cp -a "$first/data/secrets/repository-password" "$(davit_data)/secrets/"
+davit_take_repository "$first"
 davit_up DAVIT_HOSTNAME=other-machine
 engine volume create --driver davit -o from=auto data >/dev/null
 davit wait data

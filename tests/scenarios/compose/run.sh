@@ -37,13 +37,11 @@ compose down
 first=$ENGINE
 engine_down
 ENGINE=$WORK/empty
-mkdir -p "$ENGINE/data/secrets"
+mkdir "$ENGINE"
 engine_up
 engine_import_busybox
-cp -a "$first/data/repository" "$(davit_data)/"
+davit_take_repository "$first"
 echo wrong >"$(davit_data)/secrets/repository-password"
-chmod 700 "$(davit_data)/secrets"
-chmod 600 "$(davit_data)/secrets/repository-password"
 davit_up DAVIT_HOSTNAME=other-machine
 compose_says() { (cd "$WORK/shop" && machine_run docker-compose --ansi never "$@" 2>&1); }
 assert_fails "password" compose_says up -d

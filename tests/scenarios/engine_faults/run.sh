@@ -12,7 +12,7 @@ engine volume create --driver davit second >/dev/null
 fill data one
 davit backup data
 tree_manifest "$(volume_directory data)" >"$WORK/before"
-engine run -d --name user --restart always --network none -v data:/v davit-test/busybox sleep 100000 >/dev/null
+engine run -d --stop-timeout 1 --name user --restart always --network none -v data:/v davit-test/busybox sleep 100000 >/dev/null
 
 whole() { # WHEN: everything is still there
   assert_eq "$(engine volume inspect -f '{{index .Labels "keep"}}' data)" me "label of the volume $1"

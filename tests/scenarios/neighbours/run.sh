@@ -10,8 +10,8 @@ run() { engine run --rm --network none "$@"; }
 
 note "two containers on one volume"
 engine volume create --driver davit shared >/dev/null
-engine run -d --name one --network none -v shared:/v davit-test/busybox sleep 1000 >/dev/null
-engine run -d --name two --network none -v shared:/v davit-test/busybox sleep 1000 >/dev/null
+engine run -d --stop-timeout 1 --name one --network none -v shared:/v davit-test/busybox sleep 1000 >/dev/null
+engine run -d --stop-timeout 1 --name two --network none -v shared:/v davit-test/busybox sleep 1000 >/dev/null
 engine exec one sh -c 'echo from one >/v/file'
 assert_eq "$(engine exec two cat /v/file)" "from one" "what the other container sees"
 assert_fails "" engine volume rm shared
@@ -25,9 +25,11 @@ assert_eq "$(engine exec two cat /v/in)" "copied in" "a file copied in"
 engine rm -f one >/dev/null
 assert_eq "$(engine exec two cat /v/file)" "from one" "the volume after the other container went"
 engine cp two:/v/in "$WORK/copied"
-engine stop -t 1 two >/dev/null
-engine cp two:/v/file "$WORK/copied"
-assert_eq "$(<"$WORK/copied")" "from one" "a file copied out of a stopped container"
+engine stop two >/dev/null
+if engine_is docker; then # Podman copies from no volume that is not mounted
+  engine cp two:/v/file "$WORK/copied"
+  assert_eq "$(<"$WORK/copied")" "from one" "a file copied out of a stopped container"
+fi
 engine rm two >/dev/null
 
 note "what the image has at the volume's place fills an empty volume, never one that came back"

@@ -22,7 +22,7 @@ engine volume create --driver davit data >/dev/null
 fill data one
 davit backup data
 tree_manifest "$(volume_directory data)" >"$WORK/before"
-engine run -d --name user --network none -v data:/v davit-test/busybox sleep 1000 >/dev/null
+engine run -d --stop-timeout 1 --name user --network none -v data:/v davit-test/busybox sleep 1000 >/dev/null
 
 note "upgrade, with a container that uses the volume"
 engine plugin disable -f davit >/dev/null
