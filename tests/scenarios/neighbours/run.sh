@@ -35,8 +35,10 @@ engine rm two >/dev/null
 note "what the image has at the volume's place fills an empty volume, never one that came back"
 engine volume create --driver davit seeded >/dev/null
 assert_eq "$(run -v seeded:/srv/seed davit-test/busybox cat /srv/seed/file)" "from the image" "copy-up"
-assert_eq "$(stat -c %a "$(volume_directory seeded)")" 750 "mode of the volume's root"
-run -v seeded:/srv/seed davit-test/busybox sh -c 'echo mine >/srv/seed/file'
+if engine_is docker; then # Podman copies what is in the directory, but not its own mode
+  assert_eq "$(stat -c %a "$(volume_directory seeded)")" 750 "mode of the volume's root"
+fi
+run -v seeded:/srv/seed davit-test/busybox sh -c 'echo mine >/srv/seed/file; chmod 750 /srv/seed'
 davit backup seeded
 engine volume create --driver davit -o from=seeded again >/dev/null
 davit wait again
