@@ -18,7 +18,7 @@ mkdir -m 700 "$(davit_data)"
 engine plugin install --grant-all-permissions --alias davit $name:1 "data.source=$(davit_data)" DAVIT_SCHEDULE=off >/dev/null
 wait_until 30 "the daemon's answer" davit status
 assert_eq "$(davit_json config list -- 'select(.key == "DAVIT_SCHEDULE") | .value')" off "a setting given at installation"
-engine volume create --driver davit data >/dev/null
+engine volume create --driver davit --label keep=me data >/dev/null
 fill data one
 davit backup data
 tree_manifest "$(volume_directory data)" >"$WORK/before"
@@ -32,7 +32,7 @@ engine plugin upgrade --grant-all-permissions --skip-remote-check davit $name:2 
 # its own, or the engine would forget every volume.
 machine_run mkdir -p -m 700 /var/lib/davit
 engine plugin enable --timeout 5 davit >/dev/null 2>&1 || true
-engine volume ls -q >/dev/null 2>&1 || true
+engine volume inspect data >/dev/null 2>&1 || true
 engine plugin disable -f davit >/dev/null 2>&1 || true
 [ -z "$(machine_run find /var/lib/davit -mindepth 1 -name volumes)" ] || die "it began anew in a foreign data directory"
 
@@ -40,6 +40,7 @@ engine plugin set davit "data.source=$(davit_data)"
 engine plugin enable --timeout 0 davit >/dev/null
 wait_until 30 "the daemon's answer after the upgrade" davit status
 assert_eq "$(engine volume ls -q)" data "volumes after the upgrade"
+assert_eq "$(engine volume inspect -f '{{index .Labels "keep"}}' data)" me "label of the volume after the upgrade"
 assert_eq "$(engine exec user cat /v/dir/7)" "one 7" "what the running container sees"
 tree_manifest "$(volume_directory data)" >"$WORK/after"
 diff "$WORK/before" "$WORK/after" >&2 || die "the upgrade changed the volume"
