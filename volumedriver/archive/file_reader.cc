@@ -50,6 +50,14 @@ const base::Id& zero_id() {
   return id;
 }
 
+// Whether it is worth while to look for holes: pieces of zeros are to be found without reading.
+// Space that was reserved and never written counts, though it is allocated.
+bool has_hole(int fd, uint64_t size) {
+  if (size <= repo::kMinChunk) return false;
+  const off_t hole = ::lseek(fd, 0, SEEK_HOLE);
+  return hole >= 0 && static_cast<uint64_t>(hole) < size;
+}
+
 }  // namespace
 
 void release(Stages& stages, PendingFile& file) {
@@ -185,34 +193,38 @@ uint64_t FileReader::send_hole(int fd, uint64_t offset, uint64_t size, PendingFi
 }
 
 uint64_t FileReader::send_pieces(int fd, const Status& status, PendingFile& file) {
-  const uint64_t size = status.stx_size;
-  const bool sparse = size > repo::kMinChunk && status.stx_blocks * 512 < size;
+  uint64_t size = status.stx_size;
+  const bool sparse = has_hole(fd, size);
   const repo::Chunker& chunker = stages_.repository.chunker();
   uint64_t sent = 0, read = 0;  // offsets in the file
   BufferPool::Lease buffer;     // holds [sent, read)
-  bool at_end = size == 0;
   size_t searched = 0;
-  while (!at_end || sent < read) {
+  while (sent < size) {
     stages_.check_stop();
-    if (sparse && sent == read && !at_end) {
-      sent = read += send_hole(fd, sent, size, file);
-      if (read == size) break;
+    if (sparse && searched == 0) {
+      // What was read ahead may lie in a hole; it is read again where it does not.
+      if (const uint64_t covered = send_hole(fd, sent, size, file)) {
+        sent = read = sent + covered;
+        buffer = {};
+        continue;
+      }
     }
     const auto room = [&] {
       return static_cast<size_t>(std::min<uint64_t>(repo::kMaxChunk, size - sent));
     };
     if (!buffer) buffer = stages_.buffers.take(room());
     size_t filled = static_cast<size_t>(read - sent);
-    if (!at_end) {
+    if (read < size) {
       // Step by step, so that little is read beyond a cut.
       const size_t step = std::min(buffer.bytes.size() - filled, kReadStep);
       const size_t got = base::pread_up_to(fd, std::span(buffer.bytes).subspan(filled, step), read);
       filled += got;
       read += got;
-      at_end = got < step || read == size;
+      if (got < step) size = read;  // it became shorter
+      if (filled == 0) break;
     }
     const size_t cut =
-        chunker.next_cut(base::ByteView(buffer.bytes).first(filled), at_end, searched);
+        chunker.next_cut(base::ByteView(buffer.bytes).first(filled), read == size, searched);
     searched = filled;
     if (cut == 0) continue;
     searched = 0;
