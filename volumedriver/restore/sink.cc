@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <cstring>
 
 #include "base/errors.h"
 #include "restore/metadata.h"
@@ -21,6 +22,11 @@ constexpr size_t kListedProblems = 100;
   if (number == EEXIST)
     throw base::Conflict(name + " cannot be restored: there is something of that name already");
   base::throw_errno("cannot make " + name, number);
+}
+
+// Whether the place cannot hold such a thing, whatever else is done.
+bool is_beyond(int number) {
+  return number == EPERM || number == EINVAL || number == ENAMETOOLONG || number == EOPNOTSUPP;
 }
 
 void check_name(const std::string& name) {
@@ -124,9 +130,10 @@ void Sink::make_object(int directory, const std::string& name, const repo::Node&
   }
   if (failed) {
     const int number = errno;
-    // A container's or user's namespace may not make devices; that is no reason to lose the rest.
-    if (number == EPERM && node.type != symlink) {
-      report(path_of(node.name), "it cannot be made here: operation not permitted");
+    // A user's namespace may not make devices, and a file system may have no such long symlinks, or
+    // no such large device numbers; that is no reason to lose the rest.
+    if (is_beyond(number) && !(number == EPERM && node.type == symlink)) {
+      report(path_of(node.name), std::string("it cannot be made here: ") + std::strerror(number));
       return;
     }
     throw_making(path_of(node.name), number);
@@ -155,6 +162,11 @@ int Sink::hub() {
     if (!hub_) base::throw_errno("cannot open " + hub_name_, errno);
   }
   return hub_.get();
+}
+
+// A further name of what could not be made.
+void Sink::report_missing(const repo::Node& node, const Group& group) {
+  report(path_of(node.name), "it cannot be made here: it is another name of " + group.first.name);
 }
 
 Sink::Link Sink::link(const repo::Node& node, base::Fd& made) {
@@ -189,8 +201,11 @@ Sink::Link Sink::link(const repo::Node& node, base::Fd& made) {
       if (!next) base::throw_errno("cannot open " + parent_path(group.fifo_path), errno);
       from = std::make_shared<const base::Fd>(std::move(next));
     }
-    if (::linkat(from->get(), path.c_str(), to, node.name.c_str(), 0) != 0)
-      throw_making(path_of(node.name), errno);
+    if (::linkat(from->get(), path.c_str(), to, node.name.c_str(), 0) != 0) {
+      const int number = errno;
+      if (number != ENOENT) throw_making(path_of(node.name), number);
+      report_missing(node, group);
+    }
     return Link::further;
   }
   const std::string from = std::to_string(group.number);
@@ -198,7 +213,8 @@ Sink::Link Sink::link(const repo::Node& node, base::Fd& made) {
   bool last = group.names_left == 0;
   if (!last && ::linkat(hub(), from.c_str(), to, node.name.c_str(), 0) != 0) {
     const int number = errno;
-    if (number == ENOENT) {  // it could not be made here: reported with its first name
+    if (number == ENOENT) {
+      if (!is_new) report_missing(node, group);
       return Link::further;
     }
     if (number != EMLINK) throw_making(path_of(node.name), number);
@@ -208,6 +224,7 @@ Sink::Link Sink::link(const repo::Node& node, base::Fd& made) {
     if (::renameat2(hub(), from.c_str(), to, node.name.c_str(), RENAME_NOREPLACE) != 0) {
       const int number = errno;
       if (number != ENOENT) throw_making(path_of(node.name), number);
+      if (!is_new) report_missing(node, group);
     }
     groups_.erase(entry);
   }

@@ -85,6 +85,8 @@ class Sink {
     std::string
         fifo_path;  // a fifo's first name: links are not counted, so it has no name in the hub
   };
+  void report_missing(const repo::Node& node, const Group& group);
+
   std::map<std::pair<uint64_t, uint64_t>, Group> groups_;  // by device and inode
   std::string hub_name_;
   base::Fd hub_;
