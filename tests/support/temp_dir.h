@@ -11,9 +11,11 @@ namespace davit::test {
 
 class TempDir {
  public:
-  TempDir() {
+  // In `parent`; else in TMPDIR, else in /tmp.
+  explicit TempDir(std::string parent = "") {
     const char* base = std::getenv("TMPDIR");
-    std::string name = std::string(base && *base ? base : "/tmp") + "/davit-test-XXXXXX";
+    if (parent.empty()) parent = base && *base ? base : "/tmp";
+    std::string name = parent + "/davit-test-XXXXXX";
     if (::mkdtemp(name.data()) == nullptr) throw base::Error("cannot make " + name);
     path_ = name;
   }

@@ -289,7 +289,7 @@ class Maker {
     symlink(at, "up", "../../../../../../..");
     symlink(at, "self", "self");
     symlink(at, "spaces", "  a b\n");
-    symlink(at, "long", std::string(4000, 'l'));
+    symlink(at, "long", std::string(spec_.link_target_bytes, 'l'));
     symlink(at, "utf-8", "\xf0\x9f\x92\xbe");
     if (spec_.odd_link_targets) symlink(at, "raw", "raw-\xff\xfe-\xc3");
     directory(at, "directory", [](int) {});
@@ -304,7 +304,7 @@ class Maker {
     if (spec_.devices) {
       check(::mknodat(at, "null", S_IFCHR | 0666, ::makedev(1, 3)) == 0, "mknod");
       check(::mknodat(at, "block", S_IFBLK | 0600, ::makedev(7, 0)) == 0, "mknod");
-      check(::mknodat(at, "large", S_IFBLK | 0600, ::makedev(259, 1048575)) == 0, "mknod");
+      check(::mknodat(at, "large", S_IFBLK | 0600, ::makedev(259, spec_.device_minor)) == 0, "mknod");
       for (const char* name : {"null", "block", "large"}) set_times(at, name);
       chmod(at, "null", 01666);
     }

@@ -15,6 +15,8 @@ struct TreeSpec {
   bool devices = true;           // need root, and a namespace that may make them
   bool owners = true;            // need root
   bool trusted_xattrs = true;    // need root of the first user namespace
+  size_t link_target_bytes = 4000;  // of the longest symlink; xfs holds 1023
+  unsigned device_minor = 1048575;  // the largest; xfs holds 262143
   bool odd_link_targets = true;  // not UTF-8; restic before 0.16 damages them
   bool large = true;             // contents of many chunks
   bool sparse = true;

@@ -16,7 +16,7 @@ std::shared_ptr<store::Store> make_store(const std::string& path) {
 }
 }  // namespace
 
-VolumeFixture::VolumeFixture(Kind kind) {
+VolumeFixture::VolumeFixture(Kind kind, const std::string& parent) : directory_(parent) {
   base::make_directories(directory_ / "volumes", 0711);
   repository_ = kind == Kind::real
                     ? repo::Repository::init(make_store(repository_path()), kPassword)

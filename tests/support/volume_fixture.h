@@ -21,7 +21,8 @@ class VolumeFixture {
   // `real`: with config and key files, for restic and for opening it again; that costs scrypt's
   // second.
   enum class Kind { quick, real };
-  explicit VolumeFixture(Kind kind = Kind::quick);
+  // `parent`: as for TempDir.
+  explicit VolumeFixture(Kind kind = Kind::quick, const std::string& parent = "");
 
   struct Saved {
     archive::Result result;
