@@ -13,6 +13,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "control/control_api.h"
+#include "control/handler.h"
 #include "driver/options.h"
 #include "driver/volume_driver.h"
 #include "engine/engine.h"
@@ -74,8 +75,9 @@ class Installed {
         restores_(manager_, [this] { sweep(); }),
         driver_(registry_, restores_, validate_volume_schedule),
         control_(manager_, kVersion),
-        control_server_({.path = options.data_directory + "/davit.sock"},
-                        [this](const http::Request& request, http::Responder& responder) { answer(request, responder); }) {
+        // A listing may wait behind a pager for as long as somebody reads.
+        control_server_({.path = options.data_directory + "/davit.sock", .send_deadline = 1h},
+                        control::make_handler(control_)) {
     spdlog::set_level(spdlog::level::from_str(settings_.get("DAVIT_LOG_LEVEL")));
     if (settings_.origin("RESTIC_PASSWORD") == "environment")
       spdlog::warn("the repository's password is in the environment, where `docker plugin inspect` shows it: put it "
@@ -117,12 +119,6 @@ class Installed {
 
   void sweep() {
     manager_.run_aside([this] { registry_.sweep([this] { return stopping_.load(); }); });
-  }
-
-  void answer(const http::Request& request, http::Responder& responder) {
-    responder.begin_stream(200, control::kContentType);
-    control_.handle(request.method, request.target, request.body,
-                    [&](std::string_view lines) { responder.write(lines); }, request.stop);
   }
 
   // In the order of who needs whom.

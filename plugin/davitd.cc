@@ -31,13 +31,13 @@ std::string or_default(const std::map<std::string, std::string>& variables, cons
   return found != variables.end() && !found->second.empty() ? found->second : otherwise;
 }
 
-// The client lies beside the daemon, or in the build tree's cli directory.
+// The client lies beside the daemon, or in the build tree's bin directory.
 std::string find_client() {
   char path[PATH_MAX] = {};
   if (::readlink("/proc/self/exe", path, sizeof path - 1) < 0) return "";
   const std::string self = path;
   const std::string directory = self.substr(0, self.rfind('/'));
-  for (const char* place : {"/davit", "/cli/davit"})
+  for (const char* place : {"/davit", "/../bin/davit"})
     if (::access((directory + place).c_str(), X_OK) == 0) return directory + place;
   return "";
 }

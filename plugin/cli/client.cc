@@ -46,7 +46,7 @@ class Reader {
       exit_code_ = valid ? code->get<int>() : 1;
     } else if (type == "error") {
       progress_.clear();
-      err_.write("davit: " + printable(text(message, "message")) + "\n");
+      err_.write("davit: " + printable(text(message, "message")) + advice(message) + "\n");
     } else if (type == "status") {
       if (!arguments_.json) progress_.update(message);
     } else if (!arguments_.json) {
@@ -68,6 +68,14 @@ class Reader {
     if (arguments.json || arguments.quiet) return Progress::Style::none;
     if (err.is_terminal()) return Progress::Style::bars;
     return arguments.verbose ? Progress::Style::phases : Progress::Style::none;
+  }
+
+  // What the daemon cannot know: which words of the command line would have helped.
+  std::string advice(const Json& error) const {
+    const bool own_name = arguments_.target.empty() && !arguments_.in_place;
+    if (arguments_.command == "restore" && own_name && text(error, "kind") == "conflict")
+      return "; restore beside it with --as NEW, or over it with --in-place";
+    return "";
   }
 
   const Arguments& arguments_;

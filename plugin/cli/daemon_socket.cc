@@ -84,6 +84,13 @@ void send_all(const base::Fd& socket, std::string_view bytes, const Exchange& re
   }
 }
 
+[[noreturn]] void refuse_status(int status, std::string_view line) {
+  std::string message = "the daemon answered with HTTP status " + std::to_string(status);
+  if (!line.empty()) message += ": " + printable(line.substr(0, 200));
+  if (status == 404) message += "\nIs this the engine's socket? The client's is DATA/davit.sock.";
+  throw base::Corrupt(message);
+}
+
 }  // namespace
 
 std::vector<std::string> socket_candidates(const std::string& option) {
@@ -142,10 +149,7 @@ void exchange(const base::Fd& socket, const Exchange& request,
   send_all(socket, head + "\r\n" + request.body, request);
 
   HttpResponse response([&](std::string_view line) {
-    if (response.status() != 200)
-      throw base::Corrupt("the daemon answered with HTTP status " +
-                          std::to_string(response.status()) + ": " +
-                          printable(line.substr(0, 200)));
+    if (response.status() != 200) refuse_status(response.status(), line);
     on_line(line);
   });
   std::string buffer(64 << 10, '\0');
@@ -163,9 +167,7 @@ void exchange(const base::Fd& socket, const Exchange& request,
       base::throw_errno("cannot read from the daemon", number);
     }
   }
-  if (response.status() != 200)
-    throw base::Corrupt("the daemon answered with HTTP status " +
-                        std::to_string(response.status()));
+  if (response.status() != 200) refuse_status(response.status(), "");
 }
 
 }  // namespace davit::cli

@@ -143,7 +143,7 @@ TEST_F(ClientTest, SaysWhatToDoWhenNobodyListens) {
   EXPECT_THAT(
       ran.err,
       HasSubstr("davit: no daemon answers:\n  /nowhere/davit.sock: No such file or directory\n"));
-  EXPECT_THAT(ran.err, HasSubstr("systemctl status davitd"));
+  EXPECT_THAT(ran.err, HasSubstr("systemctl status davit"));
   EXPECT_THAT(ran.err, HasSubstr("--socket"));
 
   const Ran json = ClientProcess({"status", "--json"}, options).finish();
@@ -333,6 +333,16 @@ TEST_F(ClientTest, RestoresWithTheGivenTargetAndOptions) {
   EXPECT_EQ(run({"restore", "db", "-o", "nonsense"}).exit_code, 1);
   EXPECT_EQ(run({"restore"}).exit_code, 1);
   EXPECT_EQ(operations_.asked().size(), 2u);
+}
+
+TEST_F(ClientTest, SaysHowToRestoreWhereTheNameIsTaken) {
+  operations_.on_restore = [](const auto&, const auto&, auto) -> jobs::RestoreOutcome {
+    throw base::Conflict("there is a volume db already");
+  };
+  EXPECT_EQ(run({"restore", "db"}).err,
+            "davit: there is a volume db already; restore beside it with --as NEW, or over it with "
+            "--in-place\n");
+  EXPECT_EQ(run({"restore", "db", "--as", "x"}).err, "davit: there is a volume db already\n");
 }
 
 TEST_F(ClientTest, SendsRetentionRulesAndShowsReasons) {

@@ -21,11 +21,9 @@ TEST_F(ProgressTest, ShowsBarPercentRateAndTimeLeft) {
   now_ += milliseconds(1000);
   update(
       R"({"volume":"db","phase":"saving","bytes_done":52428800,"total_bytes":104857600,"percent_done":0.5})");
-  EXPECT_THAT(
-      lines_.render(100, 8),
-      ElementsAre(
-          "db  saving  [#################-----------------]   50%  50.0 MiB of 100.0 MiB  50.0 MiB/s  "
-          "0:01 left"));
+  EXPECT_THAT(lines_.render(100, 8), ElementsAre("db  saving  [#################-----------------] "
+                                                 "  50%  50.0 MiB of 100.0 MiB  50.0 MiB/s  "
+                                                 "0:01 left"));
 }
 
 TEST_F(ProgressTest, DropsTheBarOnANarrowTerminalAndNeverWraps) {

@@ -68,9 +68,9 @@ std::optional<Resolved> Manager::resolve(const std::string& reference, const std
   return resolve_reference(context_, reference, volume);
 }
 
-std::shared_ptr<Job> Manager::start_restore(const std::string& uuid) {
-  return queue_.submit(uuid, "restore", JobClass::restore, [this, uuid](Job& job) {
-    restore_volume(context_, uuid, job, [this, &job](const std::string& other, std::stop_token stop) {
+std::shared_ptr<Job> Manager::start_restore(const std::string& uuid, std::shared_ptr<restore::Result> result) {
+  return queue_.submit(uuid, "restore", JobClass::restore, [this, uuid, result](Job& job) {
+    auto restored = restore_volume(context_, uuid, job, [this, &job](const std::string& other, std::stop_token stop) {
       while (context_.registry.find_uuid(other)) {
         if (stop.stop_requested()) throw base::Cancelled();
         start_last_backup(other);
@@ -82,6 +82,7 @@ std::shared_ptr<Job> Manager::start_restore(const std::string& uuid) {
         }
       }
     });
+    if (result) *result = std::move(restored);
     if (hooks_.replan) hooks_.replan();
   });
 }
@@ -388,7 +389,7 @@ RestoreOutcome Manager::restore(const RestoreRequest& request, const Emit& emit,
       record.waits_for = resolved->waits_for;
     });
     volume_was_made(request.target);
-    watch(start_restore(volume.uuid), request.target, emit, stop);
+    watch(start_restore(volume.uuid, result), request.target, emit, stop);
     const auto restored = context_.registry.find_uuid(volume.uuid);
     outcome.snapshot = restored ? restored->source_snapshot : resolved->snapshot;
   } else {

@@ -44,7 +44,8 @@ class Manager : public Operations {
 
   // ---- for the volume driver
   std::optional<Resolved> resolve(const std::string& reference, const std::string& volume);
-  std::shared_ptr<Job> start_restore(const std::string& volume_uuid);
+  // `result`, where given, is filled when the job is done.
+  std::shared_ptr<Job> start_restore(const std::string& volume_uuid, std::shared_ptr<restore::Result> result = nullptr);
   void cancel(const std::string& volume_uuid);
   // Saves a removed volume and drops it; retried with growing pauses until it works.
   void start_last_backup(const std::string& volume_uuid);
