@@ -11,7 +11,6 @@
 namespace davit::repo {
 namespace {
 
-constexpr int kLevel = 3;
 constexpr int kWindowLog = 19;  // 512 KiB
 
 // The first byte of a compressed "unpacked" file: the number 2, not the digit.
@@ -22,15 +21,15 @@ struct FreeContext {
   void operator()(ZSTD_DCtx* context) const { ZSTD_freeDCtx(context); }
 };
 
-ZSTD_CCtx* compressor() {
+ZSTD_CCtx* compressor(int level) {
   thread_local const std::unique_ptr<ZSTD_CCtx, FreeContext> context = [] {
     std::unique_ptr<ZSTD_CCtx, FreeContext> made(ZSTD_createCCtx());
     if (!made) throw std::bad_alloc();
-    ZSTD_CCtx_setParameter(made.get(), ZSTD_c_compressionLevel, kLevel);
     ZSTD_CCtx_setParameter(made.get(), ZSTD_c_windowLog, kWindowLog);
     ZSTD_CCtx_setParameter(made.get(), ZSTD_c_checksumFlag, 0);
     return made;
   }();
+  ZSTD_CCtx_setParameter(context.get(), ZSTD_c_compressionLevel, level);
   return context.get();
 }
 
@@ -52,10 +51,10 @@ size_t compress_bound(size_t plain_size_bytes) {
   return ZSTD_compressBound(plain_size_bytes);
 }
 
-void compress(base::ByteView plain, base::Bytes& append_to) {
+void compress(base::ByteView plain, base::Bytes& append_to, int level) {
   const size_t start = append_to.size();
   append_to.resize(start + ZSTD_compressBound(plain.size()));
-  const size_t written = ZSTD_compress2(compressor(), append_to.data() + start,
+  const size_t written = ZSTD_compress2(compressor(level), append_to.data() + start,
                                         append_to.size() - start, plain.data(), plain.size());
   // The only way to fail with room enough is memory.
   if (ZSTD_isError(written)) throw std::bad_alloc();

@@ -13,8 +13,12 @@ namespace davit::repo {
 inline constexpr size_t kMaxUnpackedSmall = 16 << 20;         // snapshots and locks
 inline constexpr size_t kMaxUnpackedIndex = size_t{2} << 30;  // index files; restic aims at 8 MiB
 
-// Appends one zstd frame: window of at most 512 KiB, no checksum, level 3.
-void compress(base::ByteView plain, base::Bytes& append_to);
+// Levels of zstd: for "auto", and for "max", which is some ten times slower.
+inline constexpr int kDefaultLevel = 3;
+inline constexpr int kMaxLevel = 12;
+
+// Appends one zstd frame: window of at most 512 KiB, no checksum.
+void compress(base::ByteView plain, base::Bytes& append_to, int level = kDefaultLevel);
 // What compress() may append at most.
 size_t compress_bound(size_t plain_size_bytes);
 

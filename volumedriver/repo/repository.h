@@ -48,6 +48,7 @@ class Repository {
   const Chunker& chunker() const { return chunker_; }
   store::Store& store() const { return *store_; }
   Compression compression() const { return compression_; }
+  // Before sessions begin.
   void set_compression(Compression compression) { compression_ = compression; }
 
   // Reads the index files that were not read yet and forgets those that are gone. Cheap when

@@ -187,7 +187,8 @@ void UploadSession::State::throw_if_failed() {
 void UploadSession::State::seal(const Content& content, bool compressed, Bytes& sealed) {
   sealed.resize(crypto::kIvSize);
   if (compressed && !content.is_frame) {
-    compress(content.bytes, sealed);
+    compress(content.bytes, sealed,
+             repository.compression() == Compression::max ? kMaxLevel : kDefaultLevel);
   } else {
     base::append(sealed, content.bytes);
   }
