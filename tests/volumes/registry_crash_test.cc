@@ -30,7 +30,8 @@ enum class Kind {
   remove_drop,
   drop,
   sweep,
-  update
+  update,
+  replace
 };
 
 struct Step {
@@ -43,11 +44,12 @@ struct Step {
 struct Known {
   State state = State::ready;
   int number = 0, updated = 0;
+  int content = 0;  // what its marker says; 0 until it is ready
   bool operator==(const Known&) const = default;
 };
 struct Model {
   std::map<std::string, Known> volumes;
-  std::map<int, int> removed;  // number -> updated
+  std::map<int, Known> removed;  // by number
   bool operator==(const Model&) const = default;
 };
 
@@ -55,30 +57,32 @@ std::string describe(const Model& model) {
   std::string text;
   for (const auto& [name, known] : model.volumes)
     text += name + "=" + state_name(known.state) + "#" + std::to_string(known.number) + "/" +
-            std::to_string(known.updated) + " ";
+            std::to_string(known.updated) + "/" + std::to_string(known.content) + " ";
   text += "removed:";
-  for (const auto& [number, updated] : model.removed)
-    text += " #" + std::to_string(number) + "/" + std::to_string(updated);
+  for (const auto& [number, known] : model.removed)
+    text += " #" + std::to_string(number) + "/" + std::to_string(known.updated) + "/" +
+            std::to_string(known.content);
   return text;
 }
 
 void apply(Model& model, const Step& step) {
   switch (step.kind) {
     case Kind::make:
-      model.volumes[step.name] = {State::ready, step.number, 0};
+      model.volumes[step.name] = {State::ready, step.number, 0, step.number};
       break;
     case Kind::begin_restore:
-      model.volumes[step.name] = {State::restoring, step.number, 0};
+      model.volumes[step.name] = {State::restoring, step.number, 0, 0};
       break;
     case Kind::finish_restore:
       model.volumes.at(step.name).state = State::ready;
+      model.volumes.at(step.name).content = model.volumes.at(step.name).number;
       break;
     case Kind::fail_restore:
       model.volumes.at(step.name).state = State::failed;
       break;
     case Kind::remove_keep:
       if (const Known known = model.volumes.at(step.name); known.state == State::ready)
-        model.removed[known.number] = known.updated;
+        model.removed[known.number] = {State::removed, known.number, known.updated, known.content};
       [[fallthrough]];
     case Kind::remove_drop:
       model.volumes.erase(step.name);
@@ -88,6 +92,9 @@ void apply(Model& model, const Step& step) {
       break;
     case Kind::update:
       model.volumes.at(step.name).updated = step.number;
+      break;
+    case Kind::replace:
+      model.volumes.at(step.name).content = step.number;
       break;
     case Kind::sweep:
       break;
@@ -127,14 +134,20 @@ void apply(Registry& registry, const Step& step) {
         volume.options["updated"] = std::to_string(step.number);
       });
       return;
+    case Kind::replace: {
+      const std::string uuid = registry.find(step.name)->uuid;
+      base::write_file_atomic(registry.prepare_replacement(uuid) + "/marker",
+                              base::as_bytes(std::to_string(step.number)));
+      return registry.replace(uuid);
+    }
     case Kind::sweep:
       return registry.sweep();
   }
 }
 
-std::string marker_in(const std::string& directory) {
+int marker_in(const std::string& directory) {
   const auto bytes = base::find_file(directory + "/marker");
-  return bytes ? std::string(base::as_text(*bytes)) : "none";
+  return bytes ? std::stoi(std::string(base::as_text(*bytes))) : -1;
 }
 
 // What a new start finds; checks on the way that places and records agree.
@@ -148,23 +161,24 @@ Model observe(const std::string& data) {
     Model found;
     std::set<std::string> records, visible, aside, staged;
     for (const Volume& volume : registry.list()) {
-      const int number = std::stoi(volume.options.at("number"));
-      found.volumes[volume.name] = {volume.state, number, std::stoi(volume.options.at("updated"))};
+      Known& known = found.volumes[volume.name];
+      known = {volume.state, std::stoi(volume.options.at("number")),
+               std::stoi(volume.options.at("updated")), 0};
       records.insert(volume.uuid + ".json");
       if (volume.state == State::ready) {
         visible.insert(volume.name);
-        EXPECT_EQ(marker_in(registry.directory(volume)), std::to_string(number)) << volume.name;
+        known.content = marker_in(registry.directory(volume));
       } else {
         staged.insert(volume.uuid);
       }
     }
     for (const Volume& volume : registry.list_removed()) {
       const int number = std::stoi(volume.options.at("number"));
-      found.removed[number] = std::stoi(volume.options.at("updated"));
+      found.removed[number] = {State::removed, number, std::stoi(volume.options.at("updated")),
+                               marker_in(registry.directory(volume))};
       records.insert(volume.uuid + ".json");
       aside.insert(volume.uuid);
       EXPECT_TRUE(volume.removed_at);
-      EXPECT_EQ(marker_in(registry.directory(volume)), std::to_string(number));
     }
     const auto names = [&](const char* place) {
       const auto all = base::list_directory(data + "/" + place);
@@ -243,7 +257,8 @@ TEST(RegistryCrash, KilledAtEveryStepEachVolumeIsCompleteOrAbsent) {
       {Kind::remove_keep, 7, "a", 0},    {Kind::make, 8, "a", 0},
       {Kind::remove_keep, 9, "c", 0},    {Kind::remove_drop, 10, "a", 0},
       {Kind::drop, 11, "", 1},           {Kind::make, 12, "a", 0},
-      {Kind::remove_keep, 13, "a", 0},   {Kind::sweep, 14, "", 0}};
+      {Kind::replace, 13, "a", 0},       {Kind::replace, 14, "b", 0},
+      {Kind::remove_keep, 15, "a", 0},   {Kind::sweep, 16, "", 0}};
   int crash_at = 1;
   for (bool died = true; died && !::testing::Test::HasFailure(); ++crash_at) {
     SCOPED_TRACE("killed at step " + std::to_string(crash_at));
@@ -261,7 +276,7 @@ Step random_step(const Model& model, std::mt19937_64& random, int number) {
     return std::uniform_int_distribution<size_t>(0, limit - 1)(random);
   };
   for (;;) {
-    Step step{static_cast<Kind>(below(9)), number, "v" + std::to_string(below(5)), 0};
+    Step step{static_cast<Kind>(below(10)), number, "v" + std::to_string(below(5)), 0};
     const auto found = model.volumes.find(step.name);
     const bool there = found != model.volumes.end();
     switch (step.kind) {
@@ -277,6 +292,9 @@ Step random_step(const Model& model, std::mt19937_64& random, int number) {
       case Kind::remove_drop:
       case Kind::update:
         if (there) return step;
+        break;
+      case Kind::replace:
+        if (there && found->second.state == State::ready) return step;
         break;
       case Kind::drop:
         if (model.removed.empty()) break;

@@ -296,6 +296,20 @@ TEST_F(RegistryTest, AReplacementTakesThePlaceOfTheDataInOneStep) {
   EXPECT_TRUE(base::list_directory(dir / "staging").empty());
 }
 
+TEST_F(RegistryTest, NoReplacementTakesThePlaceOfAFormerOneThatIsBeingSwept) {
+  Registry registry(dir.path(), clock);
+  const Volume volume = make_ready_volume(registry, "pgdata", "old");
+  const std::string first = registry.prepare_replacement(volume.uuid);
+  registry.abandon_replacement(volume.uuid);
+  EXPECT_THROW(registry.replace(volume.uuid), base::NotFound);
+  const std::string second = registry.prepare_replacement(volume.uuid);
+  EXPECT_NE(first, second);
+  base::write_file_atomic(second + "/content", base::as_bytes("new"));
+  registry.sweep();
+  registry.replace(volume.uuid);
+  EXPECT_EQ(content(registry.directory(volume)), "new");
+}
+
 TEST_F(RegistryTest, AnAbandonedReplacementIsSweptAndTheDataStays) {
   Registry registry(dir.path(), clock);
   const Volume volume = make_ready_volume(registry, "pgdata", "old");

@@ -25,7 +25,6 @@ using base::fault_point;
 
 constexpr std::string_view kRecordSuffix = ".json";
 constexpr std::string_view kDroppedSuffix = ".dropped";
-constexpr std::string_view kReplacementSuffix = ".replacement";
 
 struct stat get_status(const std::string& path) {
   struct stat status;
@@ -64,9 +63,10 @@ struct Registry::Impl {
   std::map<std::string, std::string>
       names;  // of volumes that are not removed; the claim is made before the record
 
-  std::set<std::string> replacing;  // UUIDs of volumes with a replacement in the making
+  std::map<std::string, std::string>
+      replacing;  // volume -> directory in staging; no name is used twice
 
-  std::mutex sweeping;  // one sweep at a time
+  std::mutex sweeping;  // one at a time deletes dropped data
 
   Impl(std::string data_directory, const base::Clock& the_clock)
       : data(std::move(data_directory)), clock(the_clock) {}
@@ -79,9 +79,6 @@ struct Registry::Impl {
   }
   std::string staging_path(const std::string& uuid) const { return staging + "/" + uuid; }
   std::string removed_path(const std::string& uuid) const { return removed + "/" + uuid; }
-  std::string replacement_path(const std::string& uuid) const {
-    return staging_path(uuid) + std::string(kReplacementSuffix);
-  }
 
   void write(const Volume& volume) const {
     base::write_file_atomic(record_path(volume.uuid), base::as_bytes(format_record(volume)));
@@ -429,6 +426,7 @@ void Registry::drop(const std::string& uuid, const std::function<bool()>& stop) 
     base::remove_file(impl_->record_path(uuid));
     claim.forget();
   }
+  std::lock_guard one(impl_->sweeping);  // two that delete the same tree get in each other's way
   delete_volume_directory(impl_->dropped_path(uuid), stop);
 }
 
@@ -439,18 +437,17 @@ std::string Registry::prepare_replacement(const std::string& uuid,
   if (claim.volume()->state != State::ready)
     throw base::Conflict("the volume " + claim.volume()->name + " is " +
                          state_name(claim.volume()->state));
+  if (stop && stop()) throw base::Cancelled();
+  const std::string name = base::make_uuid();
   {
     std::lock_guard lock(impl_->mutex);
-    if (!impl_->replacing.insert(uuid).second)
+    if (!impl_->replacing.emplace(uuid, name).second)
       throw base::Conflict("the content of the volume " + claim.volume()->name +
                            " is being replaced already");
   }
   try {
-    std::string path = impl_->replacement_path(uuid);
-    delete_volume_directory(path, stop);
-    if (stop && stop()) throw base::Cancelled();
-    make_volume_directory(path);
-    return path;
+    make_volume_directory(impl_->staging_path(name));
+    return impl_->staging_path(name);
   } catch (...) {
     abandon_replacement(uuid);
     throw;
@@ -460,7 +457,14 @@ std::string Registry::prepare_replacement(const std::string& uuid,
 void Registry::replace(const std::string& uuid) {
   const Claim claim = take(*impl_, uuid);
   if (!claim.volume() || claim.volume()->state != State::ready) throw no_volume(uuid);
-  const std::string replacement = impl_->replacement_path(uuid);
+  std::string replacement;
+  {
+    std::lock_guard lock(impl_->mutex);
+    const auto found = impl_->replacing.find(uuid);
+    if (found == impl_->replacing.end())
+      throw base::NotFound("nothing was prepared to replace " + claim.volume()->name);
+    replacement = impl_->staging_path(found->second);
+  }
   const std::string live = impl_->volumes + "/" + claim.volume()->name;
   base::sync_directory(replacement);
   fault_point("registry:replace");
@@ -480,15 +484,15 @@ void Registry::abandon_replacement(const std::string& uuid) {
 void Registry::sweep(const std::function<bool()>& stop) {
   std::lock_guard one(impl_->sweeping);
   std::vector<std::string> worthless;
-  // Read before the table is asked: a directory is made after its record.
+  // Read before the table is asked: a directory is made after it is entered there.
   const std::vector<std::string> staged = base::list_directory(impl_->staging);
   for (const std::string& name : base::list_directory(impl_->removed))
     if (name.ends_with(kDroppedSuffix)) worthless.push_back(impl_->removed + "/" + name);
   for (const std::string& name : staged) {
     std::lock_guard lock(impl_->mutex);
-    const bool replacement = name.ends_with(kReplacementSuffix);
-    const std::string uuid = replacement ? name.substr(0, name.size() - kReplacementSuffix.size()) : name;
-    if (replacement ? !impl_->replacing.contains(uuid) : !impl_->by_uuid.contains(uuid)) worthless.push_back(impl_->staging + "/" + name);
+    const bool replaces = std::any_of(impl_->replacing.begin(), impl_->replacing.end(),
+                                      [&](const auto& each) { return each.second == name; });
+    if (!replaces && !impl_->by_uuid.contains(name)) worthless.push_back(impl_->staging_path(name));
   }
   for (const std::string& path : worthless) {
     if (stop && stop()) return;

@@ -95,13 +95,14 @@ class Registry {
   // The same for the volume of this UUID, which must be creating, restoring or failed; one that is
   // gone is no error.
   void abandon(const std::string& uuid);
-  // For a ready volume: an empty directory, DATA/staging/UUID.replacement, that can take the place of
-  // its data. Throws NotFound, Conflict when it is not ready or one is in use already.
+  // For a ready volume: an empty directory in DATA/staging, of a name of its own, that can take the
+  // place of its data. Throws NotFound, Conflict when it is not ready or one is in use already.
   std::string prepare_replacement(const std::string& uuid, const std::function<bool()>& stop = {});
   // Exchanges both in one atomic step; what was the volume's data is left to sweep(). Durable, if
   // what is in the directory is: sync that before.
   void replace(const std::string& uuid);
-  // Gives the replacement up, to sweep(). After replace(), and where there is none, it does nothing.
+  // Gives the replacement up, to sweep(). After replace(), and where there is none, it does
+  // nothing.
   void abandon_replacement(const std::string& uuid);
   // A removed volume whose last backup is stored (or not wanted): forgets it, then deletes its
   // data. `stop` true ends the deletion early; sweep() goes on with it. One that is gone is no
