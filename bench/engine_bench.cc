@@ -83,7 +83,6 @@ void restore(repo::Repository& repository, const std::string& target) {
 
 void check(repo::Repository& repository, bool read_data) {
   const auto held = lock(repository, LockMode::shared);
-  repository.refresh_index();
   upkeep::CheckOptions options;
   options.read_data = read_data;
   const auto report = upkeep::check(repository, options);
@@ -93,7 +92,6 @@ void check(repo::Repository& repository, bool read_data) {
 
 void prune(repo::Repository& repository) {
   auto shared = lock(repository, LockMode::shared);
-  repository.refresh_index();
   const upkeep::PrunePlan plan = upkeep::plan_prune(repository, {});
   upkeep::execute_prune(repository, plan, {}, [&](const auto& second_phase) {
     shared->release();

@@ -10,10 +10,11 @@
 
 #include "base/crew.h"
 #include "base/errors.h"
-#include "interop/restic.h"
 #include "repo/lock.h"
 #include "store/open.h"
 #include "support/made_repository.h"
+#include "support/restic.h"
+#include "support/temp_dir.h"
 #include "upkeep/check.h"
 #include "upkeep/prune.h"
 
@@ -61,8 +62,12 @@ Files mix(uint64_t seed, int count) {
 
 class UpkeepInterop : public ::testing::Test {
  protected:
-  void SetUp() override {
-    if (!test::Restic::is_there()) GTEST_SKIP() << "restic is not installed";
+  void SetUp() override { DAVIT_NEEDS_RESTIC(); }
+  // What it says; throws that where it fails.
+  std::string run_restic(std::vector<std::string> arguments) {
+    const test::Outcome outcome = restic_.ask(std::move(arguments));
+    if (outcome.exit_code != 0) throw base::Error(outcome.output + outcome.errors);
+    return outcome.output;
   }
   std::unique_ptr<repo::Repository> open() {
     return repo::Repository::open(store::open_store(path_), "password");
@@ -83,14 +88,14 @@ class UpkeepInterop : public ::testing::Test {
   Files restic_restore(const std::string& snapshot, const std::string& below = "") {
     const fs::path target = directory_ / "restored";
     fs::remove_all(target);
-    restic_.run("restore " + snapshot + " --target '" + target.string() + "'");
+    run_restic({"restore", snapshot, "--target", target.string()});
     return files_below(target / below);
   }
   // A snapshot of the files made by restic; returns its ID.
   std::string restic_backup(const Files& files, const std::string& name = "source") {
     const fs::path source = directory_ / name;
     write_files(source, files);
-    const std::string text = restic_.run("backup --json --host made '" + source.string() + "'");
+    const std::string text = run_restic({"backup", "--json", "--host", "made", source.string()});
     const std::string key = "\"snapshot_id\":\"";
     const size_t at = text.rfind(key);
     return text.substr(at + key.size(), text.find('"', at + key.size()) - at - key.size());
@@ -98,7 +103,7 @@ class UpkeepInterop : public ::testing::Test {
 
   test::TempDir directory_;
   std::string path_ = directory_ / "repository";
-  test::Restic restic_{path_};
+  test::Restic restic_{path_, "password"};
 };
 
 TEST_F(UpkeepInterop, ResticChecksAndRestoresWhatWePruned) {
@@ -114,15 +119,16 @@ TEST_F(UpkeepInterop, ResticChecksAndRestoresWhatWePruned) {
       repository->store().remove({Kind::snapshot, id});
   }
   prune(*repository);
-  EXPECT_THAT(restic_.run("check --read-data --check-unused"), HasSubstr("no errors were found"));
+  EXPECT_THAT(run_restic({"check", "--read-data", "--check-unused"}),
+              HasSubstr("no errors were found"));
   EXPECT_THAT(errors(*repository), IsEmpty());
   for (const auto& [id, files] : kept) EXPECT_EQ(restic_restore(id.hex()), files);
   // Nothing is left for restic to do.
-  EXPECT_THAT(restic_.run("prune"), ContainsRegex("total prune: +0 blobs"));
+  EXPECT_THAT(run_restic({"prune"}), ContainsRegex("total prune: +0 blobs"));
 }
 
 TEST_F(UpkeepInterop, WePruneWhatResticWrote) {
-  restic_.run("init");
+  run_restic({"init"});
   std::map<std::string, Files> kept;
   for (uint64_t seed = 0; seed < 6; ++seed) {
     const Files files = mix(seed, 30);
@@ -130,17 +136,18 @@ TEST_F(UpkeepInterop, WePruneWhatResticWrote) {
     if (seed % 2)
       kept[id] = files;
     else
-      restic_.run("forget " + id);
+      run_restic({"forget", id});
   }
   const auto repository = open();
   EXPECT_THAT(errors(*repository), IsEmpty());
   prune(*repository);
   EXPECT_THAT(errors(*repository), IsEmpty());
-  EXPECT_THAT(restic_.run("check --read-data --check-unused"), HasSubstr("no errors were found"));
+  EXPECT_THAT(run_restic({"check", "--read-data", "--check-unused"}),
+              HasSubstr("no errors were found"));
   const std::string below = (directory_ / "source").substr(1);
   for (const auto& [id, files] : kept) EXPECT_EQ(restic_restore(id, below), files);
   // And restic goes on with it: all data is known.
-  EXPECT_THAT(restic_.run("backup --json --force --host made '" + (directory_ / "source") + "'"),
+  EXPECT_THAT(run_restic({"backup", "--json", "--force", "--host", "made", directory_ / "source"}),
               HasSubstr("\"data_blobs\":0,"));
 }
 
@@ -153,15 +160,15 @@ TEST_F(UpkeepInterop, WeCheckWhatResticPrunedOfOurs) {
     if (seed % 3 == 0)
       kept[id] = files;
     else
-      restic_.run("forget " + id.hex());
+      run_restic({"forget", id.hex()});
   }
-  restic_.run("prune");
+  run_restic({"prune"});
   repository->refresh_index();
   EXPECT_THAT(errors(*repository), IsEmpty());
   for (const auto& [id, files] : kept) EXPECT_EQ(test::read_files(*repository, id), files);
   prune(*repository);
   EXPECT_THAT(errors(*repository), IsEmpty());
-  restic_.run("check --read-data");
+  run_restic({"check", "--read-data"});
 }
 
 // Locks are all that keeps them apart.
@@ -242,7 +249,7 @@ TEST_F(UpkeepInterop, BackupsOfBothAndOurPruneWorkOnOneRepositoryAtOnce) {
   const auto repository = open();
   prune(*repository);
   EXPECT_THAT(errors(*repository), IsEmpty());
-  restic_.run("check --read-data");
+  run_restic({"check", "--read-data"});
   for (const auto& [id, files] : ours) EXPECT_EQ(test::read_files(*repository, id), files);
   const std::string below = (directory_ / "source").substr(1);
   for (const auto& [id, files] : theirs) EXPECT_EQ(restic_restore(id, below), files);

@@ -167,6 +167,24 @@ TEST_F(Prune, KeepsOneOfSeveralCopies) {
   EXPECT_THAT(hints(), IsEmpty());
 }
 
+TEST_F(Prune, DoesNotCopyWhatHasAnotherCopyInAPackThatStays) {
+  save({{"w", noise(4, 10'000)}, {"x", noise(1, 10'000)}});
+  // A machine that did not know: a pack with a second copy, something new, and something unused.
+  repo::Repository blind(memory_, repository_->config(), repository_->key(), repository_->key_id());
+  repo::UploadSession session(blind);
+  session.save_blob(repo::BlobType::data, base::as_bytes(noise(1, 10'000)));
+  session.save_blob(repo::BlobType::data, base::as_bytes(noise(2, 10'000)));
+  session.save_blob(repo::BlobType::data, base::as_bytes(noise(3, 10'000)));
+  session.finish();
+  save({{"y", noise(2, 10'000)}});
+  const PrunePlan plan = prune();
+  EXPECT_EQ(plan.blobs_duplicate, 1);
+  EXPECT_GT(plan.bytes_repacked, 10'000);
+  EXPECT_LT(plan.bytes_repacked, 11'000);
+  expect_whole();
+  EXPECT_THAT(hints(), IsEmpty());
+}
+
 TEST_F(Prune, MergesPacksThatAreSmallOnceThereAreTen) {
   for (int i = 0; i < 9; ++i) save({{"a" + std::to_string(i), noise(i, 5'000)}});
   // Nine of data and nine of trees: left alone.
@@ -408,6 +426,37 @@ TEST_F(Prune, CanBeCancelledInItsFirstPhase) {
   expect_whole();
   prune();
   expect_whole();
+}
+
+TEST_F(Prune, KeepsEverySnapshotThroughARandomHistory) {
+  std::mt19937 random(20261122);
+  const auto some_files = [&] {
+    Files files;
+    for (int i = 0; i < 12; ++i) {
+      const auto content = random() % 60;
+      files["d" + std::to_string(random() % 3) + "/f" + std::to_string(i)] =
+          noise(content, 1000 + content * 500);
+    }
+    return files;
+  };
+  const auto forget_one = [&] {
+    if (!saved_.empty()) forget(std::next(saved_.begin(), random() % saved_.size())->first);
+  };
+  for (int step = 0; step < 40; ++step) {
+    save(some_files());
+    if (random() % 3) forget_one();
+    if (random() % 3) continue;
+    PruneOptions options;
+    options.max_unused_ratio = static_cast<double>(random() % 5) / 10;
+    execute_prune(*repository_, plan_prune(*repository_, options), options,
+                  [&](const auto& second_phase) {
+                    if (random() % 2) save(some_files());
+                    if (random() % 2) forget_one();
+                    second_phase();
+                  });
+    expect_whole();
+    if (HasFailure()) FAIL() << "in step " << step;
+  }
 }
 
 // Every call to the store fails once, in a run of its own.

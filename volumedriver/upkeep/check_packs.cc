@@ -44,16 +44,19 @@ class PackReader {
       return error.what();
     }
     if (crypto::sha256(bytes_) != pack.id) wrong("its content is not what its name says");
-    if (const auto blobs = read_header(); !blobs.empty()) {
-      compare(number, blobs);
-      for (const auto& blob : blobs) check_blob(number, blob);
-    } else {
-      // The index knows the blobs as well.
-      for (const uint32_t record : records_of(number)) {
-        const auto& from = table_.record(record);
-        check_blob(number, {table_.type(record), from.id, from.offset_bytes, from.length_bytes,
-                            from.plain_length_bytes});
-      }
+    const auto blobs = read_header();
+    if (!blobs.empty() && is_as_indexed(number, blobs)) {
+      for (const auto& blob : blobs) check_blob(number, blob, bytes_);
+      return wrong_;
+    }
+    if (!blobs.empty()) wrong("its header and the index do not say the same of its blobs");
+    // What the index promises counts for restoring.
+    for (const uint32_t record : records_of(number)) {
+      const auto& from = table_.record(record);
+      check_blob(number,
+                 {table_.type(record), from.id, from.offset_bytes, from.length_bytes,
+                  from.plain_length_bytes},
+                 bytes_);
     }
     return wrong_;
   }
@@ -62,7 +65,6 @@ class PackReader {
   // Keeps no memory until the next pack.
   void give_back() {
     bytes_ = {};
-    sealed_ = {};
     plain_ = {};
   }
 
@@ -89,34 +91,24 @@ class PackReader {
     }
   }
 
-  void compare(uint32_t number, const std::vector<repo::PackBlob>& blobs) {
+  bool is_as_indexed(uint32_t number, const std::vector<repo::PackBlob>& blobs) const {
     uint64_t digest = 0;
     for (const auto& blob : blobs)
       digest += entry_digest(blob.type, blob.id, blob.offset_bytes, blob.length_bytes,
                              blob.plain_length_bytes);
-    if (digest == table_.packs()[number].digest && blobs.size() == table_.packs()[number].blobs)
-      return;
-    wrong("its header and the index do not say the same of its blobs");
-    // What the index promises counts for restoring.
-    for (const uint32_t record : records_of(number)) {
-      const auto& from = table_.record(record);
-      check_blob(number, {table_.type(record), from.id, from.offset_bytes, from.length_bytes,
-                          from.plain_length_bytes});
-    }
+    const auto& pack = table_.packs()[number];
+    return digest == pack.digest && blobs.size() == pack.blobs;
   }
 
-  void check_blob(uint32_t pack, const repo::PackBlob& blob) {
+  // Spoils the blob's part of `bytes`.
+  void check_blob(uint32_t pack, const repo::PackBlob& blob, std::span<uint8_t> bytes) {
     std::string reason;
-    if (uint64_t{blob.offset_bytes} + blob.length_bytes > bytes_.size()) {
+    if (uint64_t{blob.offset_bytes} + blob.length_bytes > bytes.size()) {
       reason = "lies beyond the pack's end";
     } else {
       try {
-        // Opened into a buffer: a blob that both header and index name is looked at twice where
-        // they differ.
-        const base::ByteView sealed =
-            base::ByteView(bytes_).subspan(blob.offset_bytes, blob.length_bytes);
-        sealed_.assign(sealed.begin(), sealed.end());
-        open_blob(repository_.key(), sealed_, blob.plain_length_bytes, blob.id, plain_);
+        open_blob(repository_.key(), bytes.subspan(blob.offset_bytes, blob.length_bytes),
+                  blob.plain_length_bytes, blob.id, plain_);
         return;
       } catch (const base::Corrupt& error) {
         reason = error.what();
@@ -141,7 +133,7 @@ class PackReader {
 
   const repo::Repository& repository_;
   const BlobTable& table_;
-  base::Bytes bytes_, sealed_, plain_;
+  base::Bytes bytes_, plain_;
   std::string wrong_;
 };
 
