@@ -13,7 +13,7 @@ scripts/build.sh release "$jobs"
 mkdir -p build/test
 {
   echo "subdirs($PWD/build/asan)"
-  for room in interop crash scenarios; do
+  for room in engine interop crash scenarios; do
     if [ -d "build/release/tests/$room" ]; then echo "subdirs($PWD/build/release/tests/$room)"; fi
   done
 } >build/test/CTestTestfile.cmake
