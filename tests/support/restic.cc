@@ -16,6 +16,11 @@ std::string binary() {
 
 }  // namespace
 
+Restic::Restic(std::string repository, std::string password, std::string program)
+    : repository_(std::move(repository)),
+      password_(std::move(password)),
+      program_(program.empty() ? binary() : std::move(program)) {}
+
 bool Restic::is_installed() {
   static const bool installed = [] {
     try {
@@ -35,7 +40,7 @@ std::map<std::string, std::string> Restic::settings() const {
 
 ResticRun Restic::run(const std::vector<std::string>& arguments,
                       const std::vector<std::string>& environment) const {
-  std::vector<std::string> words{binary(), "--no-cache", "--quiet"};
+  std::vector<std::string> words{program_, "--no-cache", "--quiet"};
   words.insert(words.end(), arguments.begin(), arguments.end());
   auto all = settings();
   for (const std::string& setting : environment) {
@@ -48,9 +53,24 @@ ResticRun Restic::run(const std::vector<std::string>& arguments,
 }
 
 std::unique_ptr<Program> Restic::start(std::vector<std::string> arguments) const {
-  const std::string first[] = {binary(), "--no-cache"};
+  const std::string first[] = {program_, "--no-cache"};
   arguments.insert(arguments.begin(), std::begin(first), std::end(first));
   return std::make_unique<Program>(arguments, settings());
+}
+
+const std::string& restic_018() {
+  static const std::string path = [] {
+    Program script({TESTENGINES "/restic.sh"});
+    const Outcome outcome = script.wait(std::chrono::minutes(14));
+    const std::string path = outcome.output.substr(0, outcome.output.find('\n'));
+    if (outcome.exit_code != 0 || path.empty())
+      throw base::Error("cannot get restic 0.18: " + outcome.errors);
+    const Outcome version = test::run({path, "version"});
+    if (version.output.find("restic 0.18") == std::string::npos)
+      throw base::Error(path + " is no restic 0.18: " + version.output + version.errors);
+    return path;
+  }();
+  return path;
 }
 
 testing::AssertionResult succeeded(const Outcome& outcome) {
