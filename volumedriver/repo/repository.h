@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -48,7 +49,7 @@ class Repository {
   const Chunker& chunker() const { return chunker_; }
   store::Store& store() const { return *store_; }
   Compression compression() const { return compression_; }
-  // Before sessions begin.
+  // For what is saved from now on. Any thread.
   void set_compression(Compression compression) { compression_ = compression; }
 
   // Reads the index files that were not read yet and forgets those that are gone. Cheap when
@@ -95,7 +96,7 @@ class Repository {
   crypto::Key key_;
   base::Id key_id_;
   Chunker chunker_;
-  Compression compression_ = Compression::automatic;
+  std::atomic<Compression> compression_{Compression::automatic};
   std::unique_ptr<Index> index_;
   std::mutex refreshing_;  // one refresh at a time
   std::unique_ptr<SnapshotCache> snapshot_cache_;
