@@ -46,7 +46,8 @@ struct PrunePlan {
 PrunePlan plan_prune(repo::Repository& repository, const PruneOptions& options);
 // First phase, under a shared lock; may be cancelled at any point, leaving duplicates only.
 // Second phase: `with_exclusive_lock` is called once and must call its argument while it holds the
-// lock. A plan can be executed once.
+// lock; a request to stop (the lock is lost) ends it between two removals. A plan can be executed
+// once.
 void execute_prune(repo::Repository& repository, PrunePlan plan, const PruneOptions& options,
                    const std::function<void(const std::function<void()>&)>& with_exclusive_lock);
 

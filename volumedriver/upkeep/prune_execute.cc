@@ -52,9 +52,12 @@ void copy_what_stays(repo::Repository& repository, const PrunePlan::Detail& deta
   session.finish();
 }
 
-// Removes files with as many calls at once as the store likes.
-void remove_all(store::Store& store, store::Kind kind, std::span<const base::Id> ids) {
+// Removes files with as many calls at once as the store likes. Stopping in between is as harmless as
+// being killed there, and needed where the exclusive lock is lost.
+void remove_all(store::Store& store, store::Kind kind, std::span<const base::Id> ids,
+                const std::stop_token& stop) {
   base::for_each_parallel("remove", store.connections(), ids.size(), [&](size_t i) {
+    if (stop.stop_requested()) throw base::Cancelled();
     store.remove({kind, ids[i]});
   });
 }
@@ -74,9 +77,10 @@ class SecondPhase {
   void run() {
     read_what_is_new();
     keep_what_is_used();
+    if (options_.stop.stop_requested()) throw base::Cancelled();
     // From here on it is decided what goes, and nothing that a snapshot uses is in it.
     const std::vector<base::Id> old_files = replace_index();
-    remove_all(repository_.store(), store::Kind::index, old_files);
+    remove_all(repository_.store(), store::Kind::index, old_files, options_.stop);
     // From here on no index names the packs.
     remove_packs();
     repository_.refresh_index();
@@ -169,7 +173,7 @@ class SecondPhase {
     // A backup that was at work when the plan was made had packs in the store and no index yet.
     for (const base::Id& id : detail_.unindexed_packs)
       if (!fresh_.find_pack(id)) packs.push_back(id);
-    remove_all(repository_.store(), store::Kind::data, packs);
+    remove_all(repository_.store(), store::Kind::data, packs, options_.stop);
   }
 
   repo::Repository& repository_;
