@@ -43,7 +43,7 @@ class FakeBackground : public Background {
   }
   void start_restore(const std::string& uuid) override { note("restore " + name_of(uuid)); }
   std::optional<Progress> wait_restore(const std::string& uuid, const Budget& budget) override {
-    if (on_wait) on_wait(uuid);
+    if (const auto act = std::exchange(on_wait, nullptr)) act(uuid);
     if (running && !budget.stop.stop_requested()) return running;
     return std::nullopt;
   }
@@ -68,7 +68,7 @@ class FakeBackground : public Background {
   std::optional<Source> source;
   std::optional<Progress> running;
   std::exception_ptr failure;
-  std::function<void(const std::string& uuid)> on_wait;
+  std::function<void(const std::string& uuid)> on_wait;  // once
   std::latch* resolving = nullptr;
 
  private:
@@ -265,6 +265,14 @@ TEST_F(VolumeDriverTest, MountOfARestoringVolumeTellsHowFarItIs) {
   background.running = Background::Progress{"", 1.0, 0};
   EXPECT_NE(refusal_of([&] { driver.mount("v", "id", spent()); }).find("99 %"), std::string::npos);
   EXPECT_THROW(driver.path("v"), base::Conflict);
+}
+
+TEST_F(VolumeDriverTest, NobodyMountsAVolumeWhoseDataIsBeingReplaced) {
+  driver.create("v", {}, soon());
+  background.running = Background::Progress{"", 0.5, 10};
+  EXPECT_NE(refusal_of([&] { driver.mount("v", "id", spent()); }).find("50 %"), std::string::npos);
+  background.running.reset();
+  EXPECT_EQ(driver.mount("v", "id", soon()), dir / "volumes/v");
 }
 
 TEST_F(VolumeDriverTest, FailedRestoreSaysWhyAndCanBeRemoved) {

@@ -205,6 +205,10 @@ std::string VolumeDriver::mount(const std::string& name, const std::string& id, 
   }
   if (!volume) throw no_volume(name);
   if (volume->state == State::failed) throw has_failed(*volume);
+  // A restore in place would exchange the directory under the container.
+  if (volume->state == State::ready)
+    if (const auto progress = background_.wait_restore(volume->uuid, budget))
+      throw still_restoring(name, *progress);
   spdlog::debug("volume {} is mounted for {}", name, id.substr(0, 12));
   return directory_of_ready(*volume);
 }

@@ -45,8 +45,8 @@ class Background {
     std::optional<double> fraction;  // 0…1
     std::optional<int64_t> seconds_left;
   };
-  // Waits until no restore of this volume runs, or the budget is spent. Nothing when none runs: the
-  // registry says how it ended. Throws Cancelled.
+  // Waits until no restore of this volume runs (into a new one, or in place), or the budget is spent.
+  // Nothing when none runs: the registry says how it ended. Throws Cancelled.
   virtual std::optional<Progress> wait_restore(const std::string& uuid, const Budget& budget) = 0;
   // Tells it to end, and waits a moment until it no longer writes.
   virtual void cancel_restore(const std::string& uuid) = 0;
