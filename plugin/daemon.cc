@@ -165,7 +165,7 @@ int run(const Options& options) {
   try {
     base::make_directories(options.data_directory, 0700);
     installation = std::make_unique<volumes::Installation>(options.data_directory, options.second_directory, who());
-    installed = std::make_unique<Installed>(options, "davit-" + installation->id());
+    installed = std::make_unique<Installed>(options, installation->id());
     settings = &installed->settings();
     offer_client(options.client, options.data_directory);
     plugin.open(installed->driver());

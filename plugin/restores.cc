@@ -15,7 +15,7 @@ std::optional<driver::Background::Source> Restores::resolve(const std::string& r
   // what it finds stays in memory, and the next try is quick.
   struct Pending {
     std::mutex mutex;
-    std::condition_variable done;
+    std::condition_variable_any done;
     bool finished = false;
     std::optional<jobs::Resolved> found;
     std::exception_ptr failure;
@@ -36,9 +36,11 @@ std::optional<driver::Background::Source> Restores::resolve(const std::string& r
     pending->done.notify_all();
   });
   std::unique_lock lock(pending->mutex);
-  if (!pending->done.wait_until(lock, budget.deadline, [&] { return pending->finished; }))
+  if (!pending->done.wait_until(lock, budget.stop, budget.deadline, [&] { return pending->finished; })) {
+    if (budget.stop.stop_requested()) throw base::Cancelled();
     throw base::IoError("the repository did not answer in time, so '" + reference + "' could not be looked up: try again",
                         0, true);
+  }
   if (pending->failure) std::rethrow_exception(pending->failure);
   if (!pending->found) return std::nullopt;
   return Source{pending->found->snapshot, pending->found->path, pending->found->saved_options,
@@ -48,7 +50,8 @@ std::optional<driver::Background::Source> Restores::resolve(const std::string& r
 std::optional<driver::Background::Progress> Restores::wait_restore(const std::string& uuid,
                                                                    const driver::Budget& budget) {
   const auto job = manager_.find_job(uuid);
-  if (!job || job->what != "restore" || job->wait_until(budget.deadline)) return std::nullopt;
+  if (!job || job->what != "restore" || job->wait_until(budget.deadline, budget.stop)) return std::nullopt;
+  if (budget.stop.stop_requested()) throw base::Cancelled();
   const jobs::ProgressEvent event = jobs::progress_of(*job, "");
   return Progress{event.phase == "restoring" ? "" : event.phase, event.fraction, event.seconds_left};
 }

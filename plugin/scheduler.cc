@@ -14,6 +14,7 @@ namespace {
 
 constexpr const char* kPrune = "prune";
 constexpr const char* kRemovedVolumes = "removed volumes";
+constexpr std::chrono::seconds kRetry{30};
 
 }  // namespace
 
@@ -69,47 +70,63 @@ std::vector<Entry> Scheduler::entries() {
     entry->last_attempt = volume.last_backup.attempted;
     entry->last_success = volume.last_backup.succeeded;
   }
-  const auto last_prune = manager_->last_prune();
-  if (Entry* entry = add(kPrune, Work::prune, context_.settings.get("DAVIT_PRUNE_SCHEDULE"))) {
-    entry->last_attempt = last_prune.attempted;
-    entry->last_success = last_prune.succeeded;
-    entry->since = last_prune.attempted.value_or(context_.clock.now());
-  }
-  if (Entry* entry = add(kRemovedVolumes, Work::removed_volumes, schedule::kDefaultRemovedVolumesSchedule))
-    entry->since = context_.clock.now();
+  const auto add_upkeep = [&](const char* name, Work work, const std::string& schedule, const jobs::UpkeepRun& last) {
+    if (Entry* entry = add(name, work, schedule)) {
+      entry->since = last.since.value_or(context_.clock.now());
+      entry->last_attempt = last.attempted;
+      entry->last_success = last.succeeded;
+    }
+  };
+  add_upkeep(kPrune, Work::prune, context_.settings.get("DAVIT_PRUNE_SCHEDULE"), manager_->last_prune());
+  add_upkeep(kRemovedVolumes, Work::removed_volumes, schedule::kDefaultRemovedVolumesSchedule,
+             manager_->last_removed_retention());
   return entries;
 }
 
 void Scheduler::run() {
-  std::unique_lock lock(mutex_);
-  while (!stopping_) {
+  while (true) {
     try {
-      context_.settings.reload();
-    } catch (const base::Error& error) {
-      spdlog::error("the settings file is not followed: {}", error.what());
+      if (!step()) return;
+    } catch (const std::exception& error) {
+      // A planner that ends saves nothing any more.
+      spdlog::error("the schedules cannot be followed now: {}", error.what());
+      std::unique_lock lock(mutex_);
+      if (changed_.wait_for(lock, kRetry, [&] { return stopping_; })) return;
+      dirty_ = true;
     }
-    if (dirty_) {
-      dirty_ = false;
-      lock.unlock();
-      const auto all = entries();
-      lock.lock();
-      planner_.set_limits({.jobs = static_cast<int>(context_.settings.number("DAVIT_JOBS")), .maintenance = 1});
-      planner_.set_all(all, context_.clock.now());
-    }
-    const auto due = planner_.due(context_.clock.now());
-    if (!due.empty()) {
-      lock.unlock();
-      for (const auto& one : due) start_one(one);
-      lock.lock();
-      continue;
-    }
-    const auto now = context_.clock.now();
-    const auto wake = planner_.next_wake(now);
-    changed_.wait_for(lock, std::max<std::chrono::nanoseconds>(wake - now, std::chrono::milliseconds(10)),
-                      [&] { return dirty_ || stopping_; });
-    // Settings written by hand are noticed at the latest here.
-    dirty_ = true;
   }
+}
+
+// Starts what is due, else sleeps until there is more; false at the end.
+bool Scheduler::step() {
+  try {
+    context_.settings.reload();
+  } catch (const base::Error& error) {
+    spdlog::error("the settings file is not followed: {}", error.what());
+  }
+  std::unique_lock lock(mutex_);
+  if (stopping_) return false;
+  if (dirty_) {
+    dirty_ = false;
+    lock.unlock();
+    const auto all = entries();
+    lock.lock();
+    planner_.set_limits({.jobs = static_cast<int>(context_.settings.number("DAVIT_JOBS")), .maintenance = 1});
+    planner_.set_all(all, context_.clock.now());
+  }
+  const auto due = planner_.due(context_.clock.now());
+  if (!due.empty()) {
+    lock.unlock();
+    for (const auto& one : due) start_one(one);
+    return true;
+  }
+  const auto now = context_.clock.now();
+  const auto wake = planner_.next_wake(now);
+  changed_.wait_for(lock, std::max<std::chrono::nanoseconds>(wake - now, std::chrono::milliseconds(10)),
+                    [&] { return dirty_ || stopping_; });
+  // Settings written by hand are noticed at the latest here.
+  dirty_ = true;
+  return true;
 }
 
 void Scheduler::start_one(const schedule::Planner::Due& due) {
@@ -123,12 +140,9 @@ void Scheduler::start_one(const schedule::Planner::Due& due) {
         break;
       }
       case Work::prune: manager_->start_scheduled_prune(done); break;
-      case Work::removed_volumes:
-        manager_->run_daily_retention();
-        done(true);
-        break;
+      case Work::removed_volumes: manager_->start_removed_retention(done); break;
     }
-  } catch (const base::Error& error) {
+  } catch (const std::exception& error) {
     spdlog::error("{} cannot be started: {}", due.name, error.what());
     done(false);
   }

@@ -34,6 +34,7 @@ class Scheduler {
 
  private:
   void run();
+  bool step();
   std::vector<schedule::Entry> entries();
   void start_one(const schedule::Planner::Due& due);
   void finished(schedule::Work work, const std::string& name);

@@ -1,12 +1,14 @@
 #include "jobs/backup_volume.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 
 #include "archive/archiver.h"
 #include "base/errors.h"
 #include "base/fault.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "jobs/either_stop.h"
 #include "jobs/forget.h"
 #include "jobs/references.h"
 #include "repo/upload.h"
@@ -33,15 +35,32 @@ std::string first_problems(const archive::Result& result) {
   return text;
 }
 
-BackupOutcome run(Context& context, const BackupRequest& request, const Volume& volume, Job& job) {
+// Whether what was read is still the volume's data. A volume that was removed without a last backup is being deleted,
+// perhaps while we read: what vanished before our eyes must not pass for a whole volume.
+bool is_still_its_data(const Context& context, const Volume& volume, int directory) {
+  const auto record = context.registry.find_uuid(volume.uuid);
+  struct stat opened;
+  if (!record || ::fstat(directory, &opened) != 0) return false;
+  // The record may be a moment behind the data, which moves aside first.
+  for (const auto state : {volumes::State::ready, volumes::State::removed}) {
+    Volume place = *record;
+    place.state = state;
+    struct stat there;
+    if (::lstat(context.registry.directory(place).c_str(), &there) == 0 && there.st_dev == opened.st_dev &&
+        there.st_ino == opened.st_ino)
+      return true;
+  }
+  return false;
+}
+
+BackupOutcome run(Context& context, const BackupRequest& request, const Volume& volume,
+                  const RepositoryAccess::Hold& hold, Job& job) {
   const base::Time began = context.clock.now();
   BackupOutcome outcome;
   outcome.volume = volume.name;
 
-  const auto hold = context.repository.hold_shared(job.stop.get_token(), [&](const std::string& why) { job.set_phase(why); });
-  const auto repository = context.repository.get();
-  // A lost lock ends the writing as a request to stop would.
-  std::stop_callback on_lost(hold->lost(), [&job] { job.stop.request_stop(); });
+  const auto& repository = hold.repository();
+  const EitherStop stop(job.stop.get_token(), hold.lost());
   job.set_phase("reading the index");
   repository->refresh_index();
 
@@ -62,22 +81,23 @@ BackupOutcome run(Context& context, const BackupRequest& request, const Volume& 
   options.scan_cache_path = context.scan_cache_path(*repository, volume.uuid);
   options.parent = find_parent(*repository, context.host(), path);
   options.progress = &job.progress;
-  options.stop = job.stop.get_token();
+  options.stop = stop.get();
   job.progress.files_total = volume.last_backup.files;
   job.progress.bytes_total = volume.last_backup.bytes;
 
   repo::UploadOptions upload;
   upload.pack_size_bytes = static_cast<uint32_t>(context.settings.number("RESTIC_PACK_SIZE")) << 20;
-  upload.stop = job.stop.get_token();
+  upload.stop = stop.get();
   job.set_phase("saving");
   repo::UploadSession session(*repository, upload);
   const archive::Result result = archive::archive_tree(*repository, session, source, options);
   session.finish();
   // From here on everything that the snapshot will name is in the repository.
   base::fault_point("backup:finished");
-  if (hold->lost().stop_requested())
-    throw base::IoError("the lock on the repository was lost while saving: no snapshot was made", 0, true);
+  hold.check();
   if (job.stop.stop_requested()) throw base::Cancelled();
+  if (!is_still_its_data(context, volume, root.get()))
+    throw base::Conflict("the volume " + volume.name + " was removed while it was saved: no snapshot was made");
 
   repo::Snapshot snapshot;
   snapshot.time = context.zoned(request.as_of.value_or(began));
@@ -126,6 +146,29 @@ BackupOutcome run(Context& context, const BackupRequest& request, const Volume& 
   return outcome;
 }
 
+// Changes the record of a volume that may be gone by now.
+void note(Context& context, const Volume& volume, const std::function<void(volumes::LastBackup&)>& change) {
+  try {
+    context.registry.update(volume.uuid, [&](Volume& record) { change(record.last_backup); });
+  } catch (const base::NotFound&) {
+  }
+}
+
+// The backup is stored whatever becomes of this; a failure is told, and tried again after the next run.
+void apply_retention(Context& context, const Volume& volume, const RepositoryAccess::Hold& hold, BackupOutcome& outcome) {
+  const auto now = context.registry.find_uuid(volume.uuid);
+  if (!now || now->state != volumes::State::ready) return;  // removed meanwhile: all stay as they were
+  try {
+    forget_group(hold, decide_by_policy(context, *hold.repository(), now->name, context.policy(now->options)));
+  } catch (const base::Error& error) {
+    const std::string why = std::string("retention failed: ") + error.what();
+    spdlog::warn("volume {}: {}", now->name, why);
+    outcome.problems.push_back(why);
+    if (outcome.error.empty()) outcome.error = why;
+    note(context, volume, [&](volumes::LastBackup& last) { last.error = outcome.error; });
+  }
+}
+
 }  // namespace
 
 BackupOutcome backup_volume(Context& context, const BackupRequest& request, Job& job) {
@@ -135,21 +178,24 @@ BackupOutcome backup_volume(Context& context, const BackupRequest& request, Job&
     throw base::Conflict("the volume " + volume->name + " is " + volumes::state_name(volume->state) +
                          ": there is nothing whole to save");
   const base::Time attempted = context.clock.now();
+  // Before anything else, so that a run that ends the process is not made up for again and again at once.
+  note(context, *volume, [&](volumes::LastBackup& last) { last.attempted = attempted; });
   BackupOutcome outcome;
+  std::unique_ptr<RepositoryAccess::Hold> hold;
   try {
-    outcome = run(context, request, *volume, job);
+    try {
+      hold = context.repository.hold_shared(job.stop.get_token(), [&](const std::string& why) { job.set_phase(why); });
+      outcome = run(context, request, *volume, *hold, job);
+    } catch (const base::Cancelled&) {
+      if (!job.stop.stop_requested() && hold) hold->check();  // that was why
+      throw;
+    }
   } catch (...) {
     const std::string why = base::current_message();
-    if (context.registry.find_uuid(volume->uuid))
-      context.registry.update(volume->uuid, [&](Volume& record) {
-        record.last_backup.attempted = attempted;
-        record.last_backup.error = why;
-      });
+    note(context, *volume, [&](volumes::LastBackup& last) { last.error = why; });
     throw;
   }
-  context.registry.update(volume->uuid, [&](Volume& record) {
-    auto& last = record.last_backup;
-    last.attempted = attempted;
+  note(context, *volume, [&](volumes::LastBackup& last) {
     last.succeeded = request.as_of.value_or(attempted);
     last.snapshot = outcome.snapshot;
     last.consistency = outcome.consistency;
@@ -162,16 +208,8 @@ BackupOutcome backup_volume(Context& context, const BackupRequest& request, Job&
                outcome.summary.total_files_processed, base::human_size(outcome.summary.total_bytes_processed),
                base::human_size(outcome.summary.data_added_packed), outcome.error.empty() ? "" : "; " + outcome.error);
   if (request.apply_retention) {
-    // The backup is stored whatever retention does; a failure there is told, and tried again after the next run.
-    try {
-      job.set_phase("applying retention");
-      forget_by_policy(context, volume->name, context.policy(volume->options), false);
-    } catch (const base::Error& error) {
-      spdlog::warn("retention of {} failed: {}", volume->name, error.what());
-      context.registry.update(volume->uuid, [&](Volume& record) {
-        if (record.last_backup.error.empty()) record.last_backup.error = std::string("retention failed: ") + error.what();
-      });
-    }
+    job.set_phase("applying retention");
+    apply_retention(context, *volume, *hold, outcome);
   }
   return outcome;
 }

@@ -14,7 +14,8 @@ struct BackupRequest {
   bool apply_retention = true;
 };
 
-// Runs on the job's thread. The volume's record says afterwards how it went, also when it throws.
+// Runs on the job's thread. The volume's record says afterwards how it went, also when it throws. Conflict where the
+// volume was removed without keeping its data while it was read; where its data was kept, it is saved all the same.
 BackupOutcome backup_volume(Context& context, const BackupRequest& request, Job& job);
 
 }  // namespace davit::jobs

@@ -1,8 +1,5 @@
 #include "jobs/context.h"
 
-#include <unistd.h>
-
-#include <climits>
 #include <nlohmann/json.hpp>
 
 #include "base/errors.h"
@@ -10,13 +7,7 @@
 
 namespace davit::jobs {
 
-std::string Context::host() const {
-  std::string host = settings.get("DAVIT_HOSTNAME");
-  if (!host.empty()) return host;
-  char name[HOST_NAME_MAX + 1] = {};
-  ::gethostname(name, sizeof name - 1);
-  return name[0] ? name : "localhost";
-}
+std::string Context::host() const { return host_name(settings); }
 
 base::Zone Context::zone() const {
   const std::string name = settings.get("TZ");
@@ -30,7 +21,7 @@ repo::ZonedTime Context::zoned(base::Time time) const {
 
 upkeep::Policy Context::policy(const volumes::OptionMap& options) const {
   for (const auto& [key, value] : options)
-    if (key.starts_with("keep-")) return upkeep::Policy::parse(options);
+    if (key.starts_with("keep-") && !value.empty()) return upkeep::Policy::parse(options);
   volumes::OptionMap defaults;
   for (const char* name : {"last", "hourly", "daily", "weekly", "monthly", "yearly", "within"}) {
     std::string key = "DAVIT_KEEP_";

@@ -41,9 +41,10 @@ std::mutex& removed_mutex() {
 }
 
 // This host's, oldest first.
-std::vector<repo::Snapshot> snapshots_of(Context& context, const std::string& volume) {
+std::vector<repo::Snapshot> snapshots_of(const Context& context, const repo::Repository& repository,
+                                         const std::string& volume) {
   std::vector<repo::Snapshot> found;
-  for (auto& file : context.repository.get()->load_snapshots([](const base::Id&, const std::string&) {}))
+  for (auto& file : repository.load_snapshots([](const base::Id&, const std::string&) {}))
     if (file.snapshot.hostname == context.host() && volume_of(file.snapshot) == volume) {
       file.snapshot.id = file.id;
       found.push_back(std::move(file.snapshot));
@@ -56,12 +57,6 @@ std::vector<upkeep::Candidate> to_candidates(const std::vector<repo::Snapshot>& 
   for (const auto& snapshot : snapshots)
     candidates.push_back({snapshot.id, snapshot.time.time, snapshot.time.offset_minutes, snapshot.tags});
   return candidates;
-}
-
-std::vector<base::Id> ids_of(const std::vector<SnapshotInfo>& infos) {
-  std::vector<base::Id> ids;
-  for (const auto& info : infos) ids.push_back(info.id);
-  return ids;
 }
 
 ForgetGroup explain(const Context& context, const std::string& volume, const std::vector<repo::Snapshot>& snapshots,
@@ -106,23 +101,19 @@ SnapshotInfo describe_snapshot(const repo::Snapshot& snapshot) {
   return {snapshot.id, snapshot, volume_of(snapshot), is_partial(snapshot)};
 }
 
-void forget_snapshots(Context& context, const std::vector<base::Id>& ids) {
-  if (ids.empty()) return;
-  const auto hold = context.repository.hold_shared({});
-  const auto repository = context.repository.get();
-  for (const auto& id : ids) {
-    base::fault_point("forget:remove");
-    repository->store().remove({store::Kind::snapshot, id});
-  }
+ForgetGroup decide_by_policy(Context& context, const repo::Repository& repository, const std::string& volume,
+                             const upkeep::Policy& policy) {
+  return decide(context, volume, snapshots_of(context, repository, volume), policy);
 }
 
-ForgetGroup forget_by_policy(Context& context, const std::string& volume, const upkeep::Policy& policy, bool dry_run) {
-  ForgetGroup group = decide(context, volume, snapshots_of(context, volume), policy);
-  if (!dry_run && !group.remove.empty()) {
-    forget_snapshots(context, ids_of(group.remove));
-    spdlog::info("forgot {} snapshots of volume {} ({} stay)", group.remove.size(), volume, group.keep.size());
+void forget_group(const RepositoryAccess::Hold& hold, const ForgetGroup& group) {
+  for (const auto& info : group.remove) {
+    hold.check();
+    base::fault_point("forget:remove");
+    hold.repository()->store().remove({store::Kind::snapshot, info.id});
   }
-  return group;
+  if (!group.remove.empty())
+    spdlog::info("forgot {} snapshots of volume {} ({} stay)", group.remove.size(), group.volume, group.keep.size());
 }
 
 void note_removed(Context& context, const std::string& volume, base::Time when) {
@@ -138,7 +129,7 @@ void note_made(Context& context, const std::string& volume) {
   if (removed.erase(volume) > 0) save_removed(context, removed);
 }
 
-std::vector<ForgetGroup> forget_removed_volumes(Context& context, bool dry_run) {
+std::vector<ForgetGroup> decide_removed_volumes(Context& context, const repo::Repository& repository) {
   std::map<std::string, base::Time> removed;
   {
     std::lock_guard lock(removed_mutex());
@@ -151,16 +142,9 @@ std::vector<ForgetGroup> forget_removed_volumes(Context& context, bool dry_run) 
     const auto pending = context.registry.list_removed();
     if (std::any_of(pending.begin(), pending.end(), [&](const auto& volume) { return volume.name == name; }))
       continue;  // its last backup is not stored yet
-    const auto snapshots = snapshots_of(context, name);
-    ForgetGroup group = explain(context, name, snapshots,
-                                upkeep::apply_to_removed(to_candidates(snapshots), keep_days, when, context.clock.now()));
-    if (!dry_run) {
-      forget_snapshots(context, ids_of(group.remove));
-      if (!group.remove.empty())
-        spdlog::info("forgot {} snapshots of volume {}, removed on {}", group.remove.size(), name, base::format_utc(when));
-      if (group.keep.empty()) note_made(context, name);
-    }
-    groups.push_back(std::move(group));
+    const auto snapshots = snapshots_of(context, repository, name);
+    groups.push_back(explain(context, name, snapshots,
+                             upkeep::apply_to_removed(to_candidates(snapshots), keep_days, when, context.clock.now())));
   }
   return groups;
 }

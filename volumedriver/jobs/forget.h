@@ -9,17 +9,18 @@ namespace davit::jobs {
 
 SnapshotInfo describe_snapshot(const repo::Snapshot& snapshot);
 
-// This host's snapshots of the volume under `policy` (an empty one keeps all). The newest complete one always stays.
-// Takes a shared hold unless `dry_run`.
-ForgetGroup forget_by_policy(Context& context, const std::string& volume, const upkeep::Policy& policy, bool dry_run);
+// This host's snapshots of the volume under `policy` (an empty one keeps all): what stays and why, what goes. The newest
+// complete one always stays.
+ForgetGroup decide_by_policy(Context& context, const repo::Repository& repository, const std::string& volume,
+                             const upkeep::Policy& policy);
 
-// Exactly these.
-void forget_snapshots(Context& context, const std::vector<base::Id>& ids);
+// Removes what a decision says, exactly these. Throws a transient IoError once the lock is lost.
+void forget_group(const RepositoryAccess::Hold& hold, const ForgetGroup& group);
 
 // The rule for volumes that this installation removed (noted by note_removed, so that an installation that is new to
 // a repository never counts what it does not know as removed): upkeep::apply_to_removed with DAVIT_KEEP_REMOVED.
 void note_removed(Context& context, const std::string& volume, base::Time when);
 void note_made(Context& context, const std::string& volume);
-std::vector<ForgetGroup> forget_removed_volumes(Context& context, bool dry_run);
+std::vector<ForgetGroup> decide_removed_volumes(Context& context, const repo::Repository& repository);
 
 }  // namespace davit::jobs

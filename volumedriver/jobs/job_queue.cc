@@ -1,6 +1,9 @@
 #include "jobs/job_queue.h"
 
+#include <system_error>
+
 #include "base/errors.h"
+#include "base/log.h"
 
 namespace davit::jobs {
 
@@ -30,9 +33,15 @@ double Job::seconds() const {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - started_).count();
 }
 
-bool Job::wait_until(std::chrono::steady_clock::time_point deadline) const {
+bool Job::wait_until(std::chrono::steady_clock::time_point deadline, std::stop_token give_up) const {
   std::unique_lock lock(mutex_);
-  return changed_.wait_until(lock, deadline, [&] { return finished_; });
+  return changed_.wait_until(lock, std::move(give_up), deadline, [&] { return finished_; });
+}
+
+void Job::pause(std::chrono::milliseconds length) const {
+  std::unique_lock lock(mutex_);
+  changed_.wait_for(lock, stop.get_token(), length, [] { return false; });
+  if (stop.stop_requested()) throw base::Cancelled();
 }
 
 std::exception_ptr Job::failure() const {
@@ -122,8 +131,17 @@ void JobQueue::start_some() {
       ++item;
       continue;
     }
+    auto taken = std::make_shared<Waiting>(std::move(*item));
+    std::thread thread;
+    try {
+      thread = std::thread([this, taken] { run(std::move(*taken)); });
+    } catch (const std::system_error& error) {
+      // The machine has no thread to give: it waits until something else ends.
+      spdlog::error("a job cannot be started yet: {}", error.what());
+      *item = std::move(*taken);
+      return;
+    }
     ++running;
-    std::thread thread([this, taken = std::move(*item)]() mutable { run(std::move(taken)); });
     const auto id = thread.get_id();
     threads_.emplace(id, std::move(thread));
     item = waiting_.erase(item);

@@ -41,16 +41,18 @@ class Job {
   bool finished() const;
   // Since it began to run.
   double seconds() const;
-  // False when the deadline came first. Does not throw what the job threw: see failure().
-  bool wait_until(std::chrono::steady_clock::time_point deadline) const;
+  // False when the deadline (or `give_up`) came first. Does not throw what the job threw: see failure().
+  bool wait_until(std::chrono::steady_clock::time_point deadline, std::stop_token give_up = {}) const;
+  // For the job itself: a pause, ended by Cancelled when it is to stop.
+  void pause(std::chrono::milliseconds length) const;
   std::exception_ptr failure() const;
-  // Called once when the job has ended, on its thread; at once where it has already.
+  // Called once when the job has ended, on its thread; at once where it has already. It must not throw.
   void when_finished(std::function<void()> then);
 
  private:
   friend class JobQueue;
   mutable std::mutex mutex_;
-  mutable std::condition_variable changed_;
+  mutable std::condition_variable_any changed_;
   std::string phase_ = "waiting";
   bool running_ = false, finished_ = false;
   std::chrono::steady_clock::time_point started_{};

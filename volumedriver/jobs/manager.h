@@ -16,6 +16,7 @@
 #include "jobs/operations.h"
 #include "jobs/ping.h"
 #include "jobs/restore_volume.h"
+#include "jobs/upkeep_run.h"
 
 namespace davit::jobs {
 
@@ -56,18 +57,18 @@ class Manager : public Operations {
   std::map<std::string, std::string> status_of(const volumes::Volume& volume);
   std::shared_ptr<Job> find_job(const std::string& key) { return queue_.find(key); }
 
-  // Runs something short that must not hold up the caller; stop() waits for it.
+  // Runs something that must not hold up the caller, on a thread of its own; the destructor waits for it. What it
+  // throws is logged.
   void run_aside(std::function<void()> work);
 
-  // ---- for the planner
+  // ---- for the planner. `done` is called once, from any thread: at the end, or at once where nothing can begin.
+  // Where something else is under way on the volume (a restore in place), the backup comes right after it.
   void start_scheduled_backup(const std::string& volume_uuid, std::function<void(bool ok)> done);
   void start_scheduled_prune(std::function<void(bool ok)> done);
-  void run_daily_retention();
-  struct LastPrune {
-    std::optional<base::Time> attempted, succeeded;
-    std::string error;
-  };
-  LastPrune last_prune() const;
+  // Retention of volumes that were removed.
+  void start_removed_retention(std::function<void(bool ok)> done);
+  UpkeepRun last_prune() const { return load_upkeep_run(prune_path()); }
+  UpkeepRun last_removed_retention() const { return load_upkeep_run(retention_path()); }
 
   // ---- Operations
   std::vector<BackupOutcome> backup(const std::vector<std::string>&, const Emit&, std::stop_token) override;
@@ -94,6 +95,10 @@ class Manager : public Operations {
                          const std::optional<std::string>& value) override;
 
  private:
+  // What jobs are called.
+  static constexpr const char* kPrune = "prune";
+  static constexpr const char* kLastBackup = "last backup";
+
   struct BackupJob {
     std::weak_ptr<Job> job;
     std::shared_ptr<BackupOutcome> outcome;  // filled by the job
@@ -101,11 +106,21 @@ class Manager : public Operations {
   // Joins a backup that waits or runs; throws Conflict where another job works on the volume.
   std::pair<std::shared_ptr<Job>, std::shared_ptr<BackupOutcome>> submit_backup(const volumes::Volume& volume,
                                                                                 BackupRequest request, bool first);
+  void run_last_backup(const std::string& volume_uuid, Job& job);
   // To the installation's monitor, and to the volume's own.
   void ping(const volumes::Volume* volume, PingEvent event, const std::string& text);
+  void ping_outcome(const volumes::Volume& volume, const BackupOutcome& outcome);
   void run_prune(Job& job, upkeep::PrunePlan* report);
+  void prune_once(Job& job, upkeep::PrunePlan* report);
+  void run_removed_retention(Job& job);
   void refuse_if_in_use(const volumes::Volume& volume) const;
-  void save_last_prune(const LastPrune& last);
+  RestoreOutcome restore_new(const RestoreRequest& request, const Emit& emit, std::stop_token stop);
+  RestoreOutcome restore_over(const RestoreRequest& request, const Emit& emit, std::stop_token stop);
+  std::unique_ptr<RepositoryAccess::Hold> hold_for(Job& job);
+  std::string prune_path() const { return context_.data_directory + "/state/prune.json"; }
+  std::string retention_path() const { return context_.data_directory + "/state/removed-retention.json"; }
+  // Scan caches of volumes that are gone.
+  void sweep_caches();
   volumes::Volume get_volume(const std::string& name) const;
   VolumeStatus volume_status(const volumes::Volume& volume, const std::vector<SnapshotInfo>& all);
 
@@ -116,6 +131,7 @@ class Manager : public Operations {
 
   Context& context_;
   const Hooks hooks_;
+  std::stop_source stopping_;                    // of calls that wait without a job
   std::mutex outcomes_mutex_;
   std::map<std::string, BackupJob> outcomes_;    // by volume UUID: of the backup that runs or ran last
   Pinger pinger_;

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "base/errors.h"
+#include "base/fault.h"
 #include "base/files.h"
 #include "base/log.h"
 #include "jobs/forget.h"
@@ -36,42 +37,46 @@ std::vector<SnapshotInfo> Manager::snapshots(const std::string& volume, const st
 
 void Manager::list_files(const std::string& reference, const std::string& below, bool recursive,
                          const std::function<void(const ListedNode&)>& each) {
-  const repo::Snapshot snapshot = find_snapshot(context_, reference);
   const auto repository = context_.repository.get();
+  const repo::Snapshot snapshot = find_snapshot(context_, *repository, reference);
   repository->refresh_index();
   jobs::list_files(*repository, snapshot, below, recursive, each);
 }
 
 std::vector<ForgetGroup> Manager::forget(const ForgetRequest& request) {
+  // What is decided under the lock is done under it. A dry run changes nothing and waits for nobody.
+  std::unique_ptr<RepositoryAccess::Hold> hold;
+  if (!request.dry_run) hold = context_.repository.hold_shared(stopping_.get_token());
+  const auto repository = hold ? hold->repository() : context_.repository.get();
+
   std::vector<ForgetGroup> groups;
   const auto by_policy = [&](const std::string& name) {
     const auto volume = context_.registry.find(name);
     const auto policy = request.policy.value_or(context_.policy(volume ? volume->options : volumes::OptionMap{}));
-    groups.push_back(forget_by_policy(context_, name, policy, request.dry_run));
+    groups.push_back(decide_by_policy(context_, *repository, name, policy));
   };
   if (request.targets.empty()) {
     for (const auto& volume : context_.registry.list()) by_policy(volume.name);
-    for (auto& group : forget_removed_volumes(context_, request.dry_run)) groups.push_back(std::move(group));
-    return groups;
+    for (auto& group : decide_removed_volumes(context_, *repository)) groups.push_back(std::move(group));
+  } else {
+    const auto all = snapshots("", context_.host());
+    for (const auto& target : request.targets) {
+      const bool is_volume = std::any_of(all.begin(), all.end(), [&](const auto& info) { return info.volume == target; });
+      if (is_volume) {
+        by_policy(target);
+        continue;
+      }
+      const repo::Snapshot snapshot = find_snapshot(context_, *repository, target);
+      // "NAME" means a volume here; nobody who mistypes one wants the newest snapshot of another host's to go.
+      if (target.find('@') == std::string::npos && !snapshot.id.hex().starts_with(target))
+        throw base::NotFound("this host has no snapshots of " + target + "; those of other hosts are forgotten one by "
+                             "one, by their IDs (davit snapshots)");
+      groups.push_back({volume_of(snapshot), snapshot.hostname, {}, {describe_snapshot(snapshot)}});
+    }
   }
   // Everything is found before anything goes.
-  std::vector<std::string> names;
-  std::vector<repo::Snapshot> chosen;
-  const auto all = snapshots("", context_.host());
-  for (const auto& target : request.targets) {
-    const bool is_volume = std::any_of(all.begin(), all.end(), [&](const auto& info) { return info.volume == target; });
-    if (is_volume)
-      names.push_back(target);
-    else
-      chosen.push_back(find_snapshot(context_, target));
-  }
-  for (const auto& name : names) by_policy(name);
-  std::vector<base::Id> ids;
-  for (const auto& snapshot : chosen) {
-    groups.push_back({volume_of(snapshot), snapshot.hostname, {}, {describe_snapshot(snapshot)}});
-    ids.push_back(snapshot.id);
-  }
-  if (!request.dry_run) forget_snapshots(context_, ids);
+  if (hold)
+    for (const auto& group : groups) forget_group(*hold, group);
   return groups;
 }
 
@@ -114,7 +119,7 @@ Status Manager::status() {
     if (const auto why = last_backups_.failure(volume.uuid)) removed.volume.last_backup.error = *why;
     status.removed.push_back(std::move(removed));
   }
-  const LastPrune last = last_prune();
+  const UpkeepRun last = last_prune();
   status.last_prune = last.succeeded;
   status.last_prune_error = last.error;
   if (hooks_.next_prune) status.next_prune = hooks_.next_prune();
@@ -179,28 +184,51 @@ std::vector<KeyDetails> Manager::key_list() {
   return keys;
 }
 
+namespace {
+
+// A password file holds one line.
+void validate_password(const std::string& password) {
+  if (password.empty()) throw base::UsageError("the password of a repository cannot be empty");
+  if (password.find_first_of(std::string_view("\n\r\0", 3)) != std::string::npos)
+    throw base::UsageError("a password is one line, without line ends");
+}
+
+}  // namespace
+
 std::string Manager::key_add(const std::string& new_password) {
-  const auto repository = context_.repository.get();
-  const auto hold = context_.repository.hold_shared({});
+  validate_password(new_password);
+  const auto hold = context_.repository.hold_shared(stopping_.get_token());
+  const auto& repository = hold->repository();
   return repo::add_key(repository->store(), repository->key(), new_password, "root", context_.host()).hex();
 }
 
 void Manager::key_remove(const std::string& prefix) {
   const auto repository = context_.repository.get();
-  context_.repository.with_exclusive({}, [&] { repo::remove_key(repository->store(), prefix, repository->key_id()); });
+  context_.repository.with_exclusive(stopping_.get_token(), repository, [&](std::stop_token) {
+    repo::remove_key(repository->store(), prefix, repository->key_id());
+  });
 }
 
 void Manager::key_passwd(const std::string& new_password) {
+  validate_password(new_password);
   const auto file = context_.repository.password_file();
   if (!file)
     throw base::UsageError("the password comes from the environment or a command, which davit cannot change: use "
                            "`davit key add`, change it there, then `davit key remove` the old key");
   const auto repository = context_.repository.get();
   const base::Id old_key = repository->key_id();
-  context_.repository.with_exclusive({}, [&] {
+  context_.repository.with_exclusive(stopping_.get_token(), repository, [&](std::stop_token) {
     // New key first, then the file, the old key last: at every instant the file opens the repository.
-    repo::add_key(repository->store(), repository->key(), new_password, "root", context_.host());
-    write_password_file(*file, new_password);
+    const base::Id new_key =
+        repo::add_key(repository->store(), repository->key(), new_password, "root", context_.host());
+    base::fault_point("passwd:added");
+    try {
+      write_password_file(*file, new_password);
+    } catch (const base::Error&) {
+      repo::remove_key(repository->store(), new_key.hex(), old_key);
+      throw;
+    }
+    base::fault_point("passwd:switched");
     base::remove_file(context_.data_directory + "/secrets/generated");
     const auto reopened = context_.repository.get();
     if (reopened->key_id() != old_key) repo::remove_key(reopened->store(), old_key.hex(), reopened->key_id());
@@ -220,15 +248,14 @@ std::vector<LockDetails> Manager::locks() {
   std::vector<LockDetails> details;
   for (const auto& info : repo::list_locks(*repository))
     details.push_back({info.id.hex(), info.lock.hostname, info.lock.username, static_cast<uint64_t>(info.lock.pid), info.lock.time.time,
-                       info.lock.exclusive, info.stale, info.lock.hostname == context_.repository.identity().host});
+                       info.lock.exclusive, info.stale, context_.repository.is_ours(info)});
   return details;
 }
 
 size_t Manager::unlock(bool all) {
   const auto repository = context_.repository.get();
-  const std::string own = context_.repository.identity().host;
   return repo::remove_locks(*repository, [&](const repo::LockInfo& info) {
-    return info.lock.hostname != own && (all || info.stale);
+    return !context_.repository.is_ours(info) && (all || info.stale);
   });
 }
 
@@ -254,13 +281,14 @@ void Manager::set_volume_option(const std::string& name, const std::string& key,
                                 const std::optional<std::string>& value) {
   const Volume volume = get_volume(name);
   if (key == "from") throw base::UsageError("`from` counts only when a volume is made");
-  volumes::OptionMap options = volume.options;
-  if (value)
-    options[key] = *value;
-  else if (options.erase(key) == 0)
-    throw base::NotFound("the volume " + name + " has no option " + key);
-  hooks_.validate_options(options, name);
-  context_.registry.update(volume.uuid, [&](Volume& record) { record.options = options; });
+  if (value) hooks_.validate_options({{key, *value}}, name);
+  if (!value && !volume.options.contains(key)) throw base::NotFound("the volume " + name + " has no option " + key);
+  context_.registry.update(volume.uuid, [&](Volume& record) {
+    if (value && !value->empty())
+      record.options[key] = *value;
+    else
+      record.options.erase(key);
+  });
   if (hooks_.replan) hooks_.replan();
 }
 

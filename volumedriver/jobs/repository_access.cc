@@ -16,10 +16,6 @@ using namespace std::chrono_literals;
 
 namespace {
 
-// How long an exclusive lock is waited for before new backups have to wait for it in turn.
-constexpr auto kPatience = 10min;
-constexpr auto kRetry = 2s;
-
 void tell(std::unique_lock<std::mutex>& lock, const RepositoryAccess::OnWait& on_wait, const std::string& why) {
   if (!on_wait) return;
   lock.unlock();
@@ -27,13 +23,39 @@ void tell(std::unique_lock<std::mutex>& lock, const RepositoryAccess::OnWait& on
   lock.lock();
 }
 
+// One repository, even if it was opened twice; a copy of it in another place is another one.
+std::string place_of(const repo::Repository& repository) {
+  return repository.id().hex() + " " + repository.store().describe();
+}
+
+// What write_file_atomic leaves when the process dies in it.
+void remove_half_written(const std::string& directory) {
+  for (const std::string& name : base::list_directory(directory))
+    if (name.find(".tmp-") != std::string::npos) base::remove_file(directory + "/" + name);
+}
+
 }  // namespace
 
 RepositoryAccess::RepositoryAccess(const Settings& settings, std::string data_directory, std::string installation)
-    : settings_(settings), data_directory_(std::move(data_directory)),
-      identity_{.host = installation, .user = "root"} {}
+    : RepositoryAccess(settings, std::move(data_directory), std::move(installation), Timing()) {}
+
+RepositoryAccess::RepositoryAccess(const Settings& settings, std::string data_directory, std::string installation,
+                                   Timing timing)
+    : settings_(settings), data_directory_(std::move(data_directory)), installation_(std::move(installation)),
+      timing_(timing) {
+  remove_half_written(data_directory_ + "/secrets");
+  remove_half_written(data_directory_ + "/state");
+}
 
 RepositoryAccess::~RepositoryAccess() = default;
+
+repo::LockIdentity RepositoryAccess::identity() const {
+  return {.host = host_name(settings_) + "-" + installation_, .user = "root"};
+}
+
+bool RepositoryAccess::is_ours(const repo::LockInfo& info) const {
+  return info.lock.hostname.ends_with("-" + installation_);
+}
 
 std::string RepositoryAccess::embedded_path() const { return data_directory_ + "/repository"; }
 std::string RepositoryAccess::marker_path() const { return data_directory_ + "/state/repository.json"; }
@@ -60,20 +82,20 @@ void RepositoryAccess::note_repository(const std::string& url, const base::Id& i
   base::write_file_atomic(marker_path(), base::as_bytes(note.dump() + "\n"));
 }
 
-std::shared_ptr<repo::Repository> RepositoryAccess::find_open() const {
-  std::lock_guard lock(open_mutex_);
-  return repository_;
-}
+std::shared_ptr<repo::Repository> RepositoryAccess::find_open() const { return *open_.lock(); }
 
 std::shared_ptr<repo::Repository> RepositoryAccess::get() {
-  std::lock_guard lock(open_mutex_);
+  std::lock_guard one(opening_);
   const std::string url = this->url();
-  const std::string source = describe_password_source(settings_, data_directory_);
+  // Told before the password is read: where it changes meanwhile, the next call opens again.
+  std::string source = describe_password_source(settings_, data_directory_);
   const auto compression = repo::parse_compression(settings_.get("RESTIC_COMPRESSION"));
-  if (repository_ && open_url_ == url && open_password_source_ == source) {
-    repository_->set_compression(compression);
-    return repository_;
+  if (auto repository = find_open(); repository && open_url_ == url && open_password_source_ == source) {
+    repository->set_compression(compression);
+    return repository;
   }
+  // What is open is not what is meant any more.
+  open_.lock()->reset();
 
   std::string noted_url, noted_id;
   if (const auto bytes = base::find_file(marker_path())) {
@@ -81,69 +103,78 @@ std::shared_ptr<repo::Repository> RepositoryAccess::get() {
     if (note.is_object()) noted_url = note.value("url", ""), noted_id = note.value("id", "");
   }
   std::shared_ptr<store::Store> store = store::open_store(url);
+  std::shared_ptr<repo::Repository> repository;
   const bool embedded = url == embedded_path();
   if (embedded && noted_url.empty() && !store->find_size({store::Kind::config, {}})) {
     const bool made = make_password_if_missing(settings_, data_directory_);
+    source = describe_password_source(settings_, data_directory_);
     store->prepare();
-    repository_ = repo::Repository::init(store, password());
-    spdlog::info("made the repository {} with ID {}", url, repository_->id().short_hex());
+    repository = repo::Repository::init(store, password());
+    spdlog::info("made the repository {} with ID {}", url, repository->id().short_hex());
     if (made)
       spdlog::warn("its password was made by davit and is only on this machine: save a copy elsewhere now, with "
                    "`davit key export`");
   } else {
     try {
-      repository_ = repo::Repository::open(store, password());
+      repository = repo::Repository::open(store, password());
     } catch (const base::NoRepository&) {
-      repository_ = nullptr;
       if (noted_url == url)
         throw base::NoRepository("the repository " + store->describe() + " was there before and is gone: is its file "
                                  "system mounted? (To begin a new one: davit init)");
       throw base::NoRepository("there is no repository at " + store->describe() + ": check RESTIC_REPOSITORY, or make "
                                "one with `davit init`");
-    } catch (...) {
-      repository_ = nullptr;
-      throw;
     }
-    if (noted_url == url && noted_id != repository_->id().hex())
+    if (noted_url == url && noted_id != repository->id().hex())
       spdlog::warn("the repository at {} is another one than before ({}, was {})", store->describe(),
-                   repository_->id().short_hex(), noted_id.substr(0, 8));
+                   repository->id().short_hex(), noted_id.substr(0, 8));
   }
-  repository_->set_compression(compression);
+  repository->set_compression(compression);
+  if (noted_url != url || noted_id != repository->id().hex()) note_repository(url, repository->id());
   open_url_ = url;
-  open_password_source_ = source;
-  if (noted_url != url || noted_id != repository_->id().hex()) note_repository(url, repository_->id());
-  return repository_;
+  open_password_source_ = std::move(source);
+  *open_.lock() = repository;
+  return repository;
 }
 
 base::Id RepositoryAccess::init() {
-  std::lock_guard lock(open_mutex_);
+  std::lock_guard one(opening_);
   const std::string url = this->url();
   std::shared_ptr<store::Store> store = store::open_store(url);
   make_password_if_missing(settings_, data_directory_);
+  std::string source = describe_password_source(settings_, data_directory_);
   store->prepare();
-  repository_ = repo::Repository::init(store, password());
-  repository_->set_compression(repo::parse_compression(settings_.get("RESTIC_COMPRESSION")));
+  std::shared_ptr<repo::Repository> repository = repo::Repository::init(store, password());
+  repository->set_compression(repo::parse_compression(settings_.get("RESTIC_COMPRESSION")));
+  note_repository(url, repository->id());
   open_url_ = url;
-  open_password_source_ = describe_password_source(settings_, data_directory_);
-  note_repository(url, repository_->id());
-  return repository_->id();
+  open_password_source_ = std::move(source);
+  *open_.lock() = repository;
+  return repository->id();
 }
 
 RepositoryAccess::Hold::~Hold() { access_.release_shared(); }
 
+void RepositoryAccess::Hold::check() const {
+  if (lost_.stop_requested())
+    throw base::IoError("the lock on the repository was lost (the machine slept long, or somebody removed it)", 0, true);
+}
+
 std::unique_ptr<RepositoryAccess::Hold> RepositoryAccess::hold_shared(std::stop_token stop, const OnWait& on_wait) {
-  std::unique_lock lock(mutex_);
   for (;;) {
+    if (stop.stop_requested()) throw base::Cancelled();
+    auto repository = get();
+    std::unique_lock lock(mutex_);
     if (exclusive_) tell(lock, on_wait, "waiting for the repository: davit prunes it");
     if (!changed_.wait(lock, stop, [&] { return !busy_ && !exclusive_ && (shared_ > 0 || !exclusive_urgent_); }))
       throw base::Cancelled();
-    if (lock_ && !lock_->lost().stop_requested()) {
-      ++shared_;
-      return std::unique_ptr<Hold>(new Hold(*this, lock_->lost()));
-    }
-    if (lock_) {  // lost: whoever holds it is unwinding
-      changed_.wait_for(lock, stop, kRetry, [&] { return shared_ == 0; });
-      if (stop.stop_requested()) throw base::Cancelled();
+    if (lock_) {
+      if (!lock_->lost().stop_requested() && place_of(*locked_repository_) == place_of(*repository)) {
+        ++shared_;
+        return std::unique_ptr<Hold>(new Hold(*this, std::move(repository), lock_->lost()));
+      }
+      // Whoever holds it is unwinding, or still works on the repository that was meant before.
+      tell(lock, on_wait, "waiting until running backups and restores end");
+      if (!changed_.wait(lock, stop, [&] { return shared_ == 0 && !busy_; })) throw base::Cancelled();
       continue;
     }
     busy_ = true;
@@ -152,7 +183,7 @@ std::unique_ptr<RepositoryAccess::Hold> RepositoryAccess::hold_shared(std::stop_
     std::string in_the_way;
     std::exception_ptr failure;
     try {
-      taken = take(repo::LockMode::shared);
+      taken = take(repository, repo::LockMode::shared);
     } catch (const base::Locked& error) {
       in_the_way = error.what();
     } catch (...) {
@@ -164,18 +195,19 @@ std::unique_ptr<RepositoryAccess::Hold> RepositoryAccess::hold_shared(std::stop_
     if (failure) std::rethrow_exception(failure);
     if (taken) {
       lock_ = std::move(taken);
+      locked_repository_ = repository;
       shared_ = 1;
-      return std::unique_ptr<Hold>(new Hold(*this, lock_->lost()));
+      return std::unique_ptr<Hold>(new Hold(*this, std::move(repository), lock_->lost()));
     }
     tell(lock, on_wait, in_the_way);
-    changed_.wait_for(lock, stop, kRetry, [] { return false; });
-    if (stop.stop_requested()) throw base::Cancelled();
+    changed_.wait_for(lock, stop, timing_.retry, [] { return false; });
   }
 }
 
 void RepositoryAccess::release_shared() {
   std::unique_lock lock(mutex_);
   if (--shared_ > 0) return;
+  const auto repository = std::move(locked_repository_);
   auto ended = std::move(lock_);
   busy_ = true;
   lock.unlock();
@@ -190,10 +222,11 @@ void RepositoryAccess::release_shared() {
   changed_.notify_all();
 }
 
-void RepositoryAccess::with_exclusive(std::stop_token stop, const std::function<void()>& work, const OnWait& on_wait) {
+void RepositoryAccess::with_exclusive(std::stop_token stop, const std::shared_ptr<repo::Repository>& repository,
+                                      const std::function<void(std::stop_token)>& work, const OnWait& on_wait) {
   const auto began = std::chrono::steady_clock::now();
   std::unique_lock lock(mutex_);
-  const auto leave = [&] {  // with the lock held
+  const auto leave = [&] {  // with the mutex held
     exclusive_ = false;
     exclusive_urgent_ = false;
     changed_.notify_all();
@@ -205,15 +238,15 @@ void RepositoryAccess::with_exclusive(std::stop_token stop, const std::function<
         changed_.notify_all();
         throw base::Cancelled();
       }
-      if (std::chrono::steady_clock::now() - began > kPatience) exclusive_urgent_ = true;
+      if (std::chrono::steady_clock::now() - began > timing_.patience) exclusive_urgent_ = true;
       if (shared_ > 0) tell(lock, on_wait, "waiting until running backups and restores end");
-      changed_.wait_for(lock, stop, kRetry, [&] { return !busy_ && !exclusive_ && shared_ == 0; });
+      changed_.wait_for(lock, stop, timing_.retry, [&] { return !busy_ && !exclusive_ && shared_ == 0; });
     }
     exclusive_ = true;
     lock.unlock();
     std::unique_ptr<repo::Lock> taken;
     try {
-      taken = take(repo::LockMode::exclusive);
+      taken = take(repository, repo::LockMode::exclusive);
     } catch (const base::Locked& error) {
       if (on_wait) on_wait(error.what());
     } catch (...) {
@@ -223,7 +256,7 @@ void RepositoryAccess::with_exclusive(std::stop_token stop, const std::function<
     }
     if (taken) {
       try {
-        work();
+        work(taken->lost());
       } catch (...) {
         taken.reset();
         lock.lock();
@@ -240,27 +273,33 @@ void RepositoryAccess::with_exclusive(std::stop_token stop, const std::function<
       leave();
       return;
     }
-    // Another program works there: let our own jobs go on meanwhile.
+    // Another program works there, perhaps for long: our own jobs go on meanwhile, however long this has waited.
     lock.lock();
-    exclusive_ = false;
-    changed_.notify_all();
-    changed_.wait_for(lock, stop, kRetry, [] { return false; });
+    leave();
+    changed_.wait_for(lock, stop, timing_.retry, [] { return false; });
     if (stop.stop_requested()) throw base::Cancelled();
   }
 }
 
-std::unique_ptr<repo::Lock> RepositoryAccess::take(repo::LockMode mode) {
-  const auto repository = get();
-  auto taken = repo::Lock::take(*repository, mode, identity_);
-  std::lock_guard lock(mutex_);
-  locked_repository_ = repository;  // lives at least as long as its lock
-  return taken;
+// With busy_ or exclusive_ set: no lock of this process is there.
+std::unique_ptr<repo::Lock> RepositoryAccess::take(const std::shared_ptr<repo::Repository>& repository,
+                                                   repo::LockMode mode) {
+  remove_left_locks(*repository);
+  return repo::Lock::take(*repository, mode, identity(), timing_.lock);
+}
+
+void RepositoryAccess::remove_left_locks(repo::Repository& repository) {
+  const std::string place = place_of(repository);
+  if (cleaned_.contains(place)) return;
+  const size_t removed = repo::remove_locks(repository, [&](const repo::LockInfo& info) { return is_ours(info); });
+  if (removed > 0) spdlog::info("removed {} locks that a former run of this installation left", removed);
+  cleaned_.insert(place);
 }
 
 void RepositoryAccess::check_not_exclusively_locked() {
   const auto repository = get();
   for (const auto& info : repo::list_locks(*repository))
-    if (info.lock.exclusive && info.lock.hostname != identity_.host)
+    if (info.lock.exclusive && !is_ours(info))
       throw base::Locked("the repository is locked exclusively by " + info.lock.hostname + " (process " +
                          std::to_string(info.lock.pid) + ") since " + repo::format(info.lock.time) +
                          (info.stale ? "; that lock is stale: davit unlock" : ": try again when it is done"));
@@ -268,9 +307,21 @@ void RepositoryAccess::check_not_exclusively_locked() {
 
 void RepositoryAccess::remove_own_stale_locks() {
   const auto repository = get();
-  const size_t removed = repo::remove_locks(
-      *repository, [&](const repo::LockInfo& info) { return info.lock.hostname == identity_.host; });
-  if (removed > 0) spdlog::info("removed {} locks that a former run of this installation left", removed);
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [&] { return !busy_ && !exclusive_; });
+  if (shared_ > 0) return;  // done when that lock was taken, or it is another repository's turn
+  busy_ = true;
+  lock.unlock();
+  std::exception_ptr failure;
+  try {
+    remove_left_locks(*repository);
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  lock.lock();
+  busy_ = false;
+  changed_.notify_all();
+  if (failure) std::rethrow_exception(failure);
 }
 
 }  // namespace davit::jobs

@@ -1,5 +1,7 @@
 // The daemon's one door to its repository: opens it, keeps it open, and owns its locks. Jobs wait for a lock, they
 // do not fail: shared holds are counted over one restic lock, and the exclusive one waits until they are gone.
+// Where the settings change to another repository, holds on the old one end first; a job works from its beginning to
+// its end on the repository of its hold.
 // Any thread may call anything.
 #pragma once
 
@@ -8,10 +10,12 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <stop_token>
 #include <string>
 
 #include "base/clock.h"
+#include "base/synchronized.h"
 #include "jobs/settings.h"
 #include "repo/lock.h"
 #include "repo/repository.h"
@@ -20,8 +24,15 @@ namespace davit::jobs {
 
 class RepositoryAccess {
  public:
-  // `data_directory`: where the embedded repository and the secrets are. `installation`: makes our locks ours.
+  struct Timing {
+    repo::LockTiming lock;
+    std::chrono::milliseconds retry{2'000};       // how often a lock of somebody else is looked at again
+    std::chrono::milliseconds patience{600'000};  // after so long new holds wait for the exclusive one in turn
+  };
+  // `data_directory`: where the embedded repository and the secrets are. `installation`: its ID, by which our locks
+  // are known as ours. Removes what a killed process left half written beside secrets and state.
   RepositoryAccess(const Settings& settings, std::string data_directory, std::string installation);
+  RepositoryAccess(const Settings& settings, std::string data_directory, std::string installation, Timing timing);
   ~RepositoryAccess();
 
   // The open repository; opens it where needed, and makes the embedded one on the first start of an installation.
@@ -42,41 +53,54 @@ class RepositoryAccess {
   class Hold {
    public:
     ~Hold();
+    Hold(const Hold&) = delete;
+    Hold& operator=(const Hold&) = delete;
+    const std::shared_ptr<repo::Repository>& repository() const { return repository_; }
     // The lock was lost: stop writing.
     std::stop_token lost() const { return lost_; }
+    // Throws a transient IoError once it was lost.
+    void check() const;
 
    private:
     friend class RepositoryAccess;
-    Hold(RepositoryAccess& access, std::stop_token lost) : access_(access), lost_(std::move(lost)) {}
+    Hold(RepositoryAccess& access, std::shared_ptr<repo::Repository> repository, std::stop_token lost)
+        : access_(access), repository_(std::move(repository)), lost_(std::move(lost)) {}
     RepositoryAccess& access_;
-    std::stop_token lost_;
+    const std::shared_ptr<repo::Repository> repository_;
+    const std::stop_token lost_;
   };
   using OnWait = std::function<void(const std::string& why)>;
-  // Waits as long as it takes; throws Cancelled on `stop`. `on_wait` is told, at intervals, who is in the way.
+  // Waits as long as locks are in the way; throws Cancelled on `stop`, and what get() throws. `on_wait` is told, at
+  // intervals, who is in the way. A thread that has a hold must not ask for another one.
   std::unique_ptr<Hold> hold_shared(std::stop_token stop, const OnWait& on_wait = {});
-  // The caller must have no hold. Holds that others have are waited for; new ones wait once this has waited long.
-  void with_exclusive(std::stop_token stop, const std::function<void()>& work, const OnWait& on_wait = {});
+  // Locks the repository that the caller has at hand. The caller must have no hold. Holds that others have are waited
+  // for; new ones wait once this has waited long. `work` gets a token that tells that the lock was lost.
+  void with_exclusive(std::stop_token stop, const std::shared_ptr<repo::Repository>& repository,
+                      const std::function<void(std::stop_token lost)>& work, const OnWait& on_wait = {});
 
-  repo::LockIdentity identity() const { return identity_; }
+  repo::LockIdentity identity() const;  // HOST-<installation ID>
+  bool is_ours(const repo::LockInfo& info) const;  // of this installation, of this run or a former one
   // Throws Locked when another program holds the exclusive lock (its forget or prune may be half done).
   void check_not_exclusively_locked();
-  // Locks left by a former process of this installation. Call at start, before any hold.
+  // Locks left by a former process of this installation; done anyway before the first lock is taken.
   void remove_own_stale_locks();
 
  private:
   void release_shared();
-  std::unique_ptr<repo::Lock> take(repo::LockMode mode);
+  std::unique_ptr<repo::Lock> take(const std::shared_ptr<repo::Repository>& repository, repo::LockMode mode);
+  void remove_left_locks(repo::Repository& repository);
   std::string embedded_path() const;
   std::string marker_path() const;
   void note_repository(const std::string& url, const base::Id& id) const;
 
   const Settings& settings_;
   const std::string data_directory_;
-  const repo::LockIdentity identity_;
+  const std::string installation_;
+  const Timing timing_;
 
-  mutable std::mutex open_mutex_;  // one opener at a time; protects the next three
-  std::shared_ptr<repo::Repository> repository_;
+  std::mutex opening_;  // one opener at a time; protects the next two
   std::string open_url_, open_password_source_;
+  mutable base::Synchronized<std::shared_ptr<repo::Repository>> open_;
 
   std::mutex mutex_;  // protects the rest
   std::condition_variable_any changed_;
@@ -84,8 +108,10 @@ class RepositoryAccess {
   bool busy_ = false;       // somebody takes or gives back the restic lock
   bool exclusive_ = false;
   bool exclusive_urgent_ = false;
+  std::shared_ptr<repo::Repository> locked_repository_;  // outlives its lock
   std::unique_ptr<repo::Lock> lock_;
-  std::shared_ptr<repo::Repository> locked_repository_;
+  // Places from which locks of former runs were removed. Used by whoever has set busy_ or exclusive_.
+  std::set<std::string> cleaned_;
 };
 
 }  // namespace davit::jobs

@@ -1,13 +1,18 @@
 #include "jobs/settings.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <charconv>
+#include <climits>
 
 #include "base/errors.h"
 #include "base/files.h"
 #include "base/log.h"
 #include "base/zone.h"
 #include "repo/repository.h"
+#include "store/open.h"
+#include "upkeep/retention.h"
 
 namespace davit::jobs {
 
@@ -166,6 +171,10 @@ void Settings::validate(const SettingSpec& spec, const std::string& value) const
         if (value == word) return;
       throw UsageError(key + ": '" + value + "' is none of trace, debug, info, warn, error");
     case SettingType::text:
+      // Makes an object only; nothing is looked for there yet.
+      if (key == "RESTIC_REPOSITORY") store::open_store(value);
+      if (key == "DAVIT_KEEP_WITHIN") upkeep::CalendarDuration::parse(value, key);
+      break;
     case SettingType::size: break;
   }
 }
@@ -217,7 +226,7 @@ std::string Settings::get(const std::string& key) const {
     return found->second;
   return file_.with([&](const Values& file) {
     const auto found = file.find(key);
-    return found != file.end() ? found->second : std::string(spec.default_value);
+    return found != file.end() && !found->second.empty() ? found->second : std::string(spec.default_value);
   });
 }
 
@@ -225,7 +234,11 @@ std::string Settings::origin(const std::string& key) const {
   find_spec(key);
   if (const auto found = environment_.find(key); found != environment_.end() && !found->second.empty())
     return "environment";
-  return file_.with([&](const Values& file) { return file.contains(key); }) ? "file" : "default";
+  const bool in_file = file_.with([&](const Values& file) {
+    const auto found = file.find(key);
+    return found != file.end() && !found->second.empty();
+  });
+  return in_file ? "file" : "default";
 }
 
 bool Settings::is_default(const std::string& key) const { return origin(key) == "default"; }
@@ -263,6 +276,14 @@ void Settings::set(const std::string& key, const std::optional<std::string>& val
   if (value && !written) text += key + "=" + *value + "\n";
   base::write_file_atomic(path_, base::as_bytes(text));
   reload();
+}
+
+std::string host_name(const Settings& settings) {
+  std::string host = settings.get("DAVIT_HOSTNAME");
+  if (!host.empty()) return host;
+  char name[HOST_NAME_MAX + 1] = {};
+  ::gethostname(name, sizeof name - 1);
+  return name[0] ? name : "localhost";
 }
 
 }  // namespace davit::jobs

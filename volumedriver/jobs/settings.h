@@ -38,7 +38,8 @@ class Settings {
   Settings(std::string path, std::map<std::string, std::string> environment,
            std::function<void(const std::string&)> validate_schedule);
 
-  std::string get(const std::string& key) const;  // the effective value; throws UsageError on an unknown key
+  // The effective value; an empty one counts as not given. Throws UsageError on an unknown key.
+  std::string get(const std::string& key) const;
   bool is_default(const std::string& key) const;
   std::string origin(const std::string& key) const;  // default, file, environment
   bool flag(const std::string& key) const;
@@ -61,5 +62,8 @@ class Settings {
   base::Synchronized<Values> file_;
   base::Synchronized<std::string> last_text_;
 };
+
+// The host's name in snapshots and locks: DAVIT_HOSTNAME, else the machine's own.
+std::string host_name(const Settings& settings);
 
 }  // namespace davit::jobs
