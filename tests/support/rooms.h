@@ -1,0 +1,81 @@
+// The daemon's rooms wired together as the daemon does it, without its sockets: for tests of the jobs and for the
+// program that crash tests kill. Everything is public; the order of the members is the daemon's.
+#pragma once
+
+#include <atomic>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/synchronized.h"
+#include "driver/volume_driver.h"
+#include "engine/engine.h"
+#include "jobs/manager.h"
+#include "restores.h"
+
+namespace davit::test {
+
+// Containers that use volumes, as the test says.
+class FakeEngine : public engine::Engine {
+ public:
+  engine::Kind kind() override { return engine::Kind::docker; }
+  std::string api_version() override { return "1.41"; }
+  std::vector<engine::Container> containers_using(const std::string& volume) override;
+
+  void set(const std::string& volume, const std::string& container, const std::string& state);
+  void fail(const std::string& why) { *failure_.lock() = why; }
+
+ private:
+  base::Synchronized<std::map<std::string, std::vector<engine::Container>>> containers_;
+  base::Synchronized<std::string> failure_;
+};
+
+struct RoomsOptions {
+  const base::Clock* clock = nullptr;  // nullptr: the system's
+  std::map<std::string, std::string> environment;
+  jobs::RepositoryAccess::Timing timing{.lock = {.settle = std::chrono::milliseconds(1)},
+                                        .retry = std::chrono::milliseconds(10),
+                                        .patience = std::chrono::minutes(10)};
+};
+
+class Rooms {
+ public:
+  explicit Rooms(const std::string& data, RoomsOptions options = {});
+  ~Rooms();
+  Rooms(const Rooms&) = delete;
+  Rooms& operator=(const Rooms&) = delete;
+
+  // As the daemon: the manager, then a sweep.
+  void start();
+
+  // ---- verbs, each waits for its end
+  void create(const std::string& name, const volumes::OptionMap& options = {});
+  jobs::BackupOutcome backup(const std::string& name);
+  // Until no job runs on a volume of the name, removed ones of it included. Throws nothing.
+  void settle(const std::string& name);
+  std::string directory(const std::string& name) const { return data + "/volumes/" + name; }
+  void write(const std::string& volume, const std::string& file, const std::string& text) const;
+  // "" where there is no such file.
+  std::string read(const std::string& volume, const std::string& file) const;
+  // Of the volume, oldest first.
+  std::vector<jobs::SnapshotInfo> snapshots(const std::string& volume);
+  static driver::Budget budget();
+
+  const std::string data;
+  base::SystemClock system_clock;
+  std::atomic<bool> stopping{false};
+  FakeEngine engine;
+  jobs::Settings settings;
+  volumes::Registry registry;
+  jobs::RepositoryAccess repository;
+  jobs::Context context;
+  jobs::Manager manager;
+  daemon::Restores restores;
+  driver::VolumeDriver driver;
+};
+
+// DATA with a quick repository in it.
+void make_data_directory(const std::string& data);
+
+}  // namespace davit::test
