@@ -66,7 +66,7 @@ std::string content_of(int fd, const struct stat& status, bool sparse) {
   std::unique_ptr<EVP_MD_CTX, decltype(&::EVP_MD_CTX_free)> hash(::EVP_MD_CTX_new(),
                                                                  &::EVP_MD_CTX_free);
   ::EVP_DigestInit_ex(hash.get(), ::EVP_sha256(), nullptr);
-  std::vector<char> buffer(1 << 20);
+  static thread_local std::vector<char> buffer(1 << 20);
   for (;;) {
     const ssize_t got = ::read(fd, buffer.data(), buffer.size());
     if (got < 0) fail("read");
@@ -89,7 +89,8 @@ std::string content_of(int fd, const struct stat& status, bool sparse) {
 }
 
 std::string xattrs_of(const std::string& path) {
-  std::vector<char> names(64 << 10);
+  static thread_local std::vector<char> names(64 << 10);
+  static thread_local std::vector<unsigned char> value(64 << 10);
   const ssize_t size = ::llistxattr(path.c_str(), names.data(), names.size());
   if (size < 0) {
     if (errno == ENOTSUP) return "";
@@ -97,7 +98,6 @@ std::string xattrs_of(const std::string& path) {
   }
   std::map<std::string, std::string> xattrs;
   for (const char* name = names.data(); name < names.data() + size; name += std::strlen(name) + 1) {
-    std::vector<unsigned char> value(64 << 10);
     const ssize_t length = ::lgetxattr(path.c_str(), name, value.data(), value.size());
     if (length < 0) fail(std::string("lgetxattr ") + name);
     xattrs[name] = to_hex(value.data(), static_cast<size_t>(length));

@@ -245,7 +245,9 @@ class Walk {
     stages_.assembly.add(levels_.back().directory, node);
   }
 
-  void report(std::string reason) { stages_.assembly.report_unreadable(path_, std::move(reason)); }
+  void report(std::string reason) {
+    stages_.assembly.report_unreadable(path_.empty() ? "." : path_, std::move(reason));
+  }
 
   Stages& stages_;
   const Source& source_;
