@@ -60,9 +60,9 @@ std::string read_all(int fd, bool to_line_end, const Interrupt* interrupt) {
   return text;
 }
 
-std::string ask(const std::string& prompt, const Interrupt& interrupt) {
+// The terminal must be silent before it asks: some type faster than others can switch.
+std::string ask(const Silence&, const std::string& prompt, const Interrupt& interrupt) {
   std::fputs((prompt + ": ").c_str(), stderr);
-  const Silence silence;
   return read_all(STDIN_FILENO, true, &interrupt);
 }
 
@@ -87,16 +87,17 @@ std::string read_secret(const std::string& prompt, bool twice, const Interrupt& 
     refuse_empty(secret);
     return secret;
   }
-  std::string secret = ask(prompt, interrupt);
+  const Silence silence;
+  std::string secret = ask(silence, prompt, interrupt);
   refuse_empty(secret);
-  if (twice && ask(prompt + " again", interrupt) != secret)
+  if (twice && ask(silence, prompt + " again", interrupt) != secret)
     throw base::UsageError("the two were not the same");
   return secret;
 }
 
 std::string read_value(const std::string& prompt, const Interrupt& interrupt) {
   if (::isatty(STDIN_FILENO) != 1) return read_all(STDIN_FILENO, false, &interrupt);
-  return ask(prompt, interrupt);
+  return ask(Silence(), prompt, interrupt);
 }
 
 }  // namespace davit::cli

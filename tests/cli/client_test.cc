@@ -95,17 +95,17 @@ TEST_F(ClientTest, IsSilentWhenQuietButForErrors) {
 }
 
 TEST_F(ClientTest, ExitsWithResticsCodes) {
-  const auto exit_code = [&](auto error) {
-    operations_.before_any = [error] { throw error; };
+  const auto exit_code = [&](const std::function<void()>& fail) {
+    operations_.before_any = fail;  // makes its exception in the daemon's thread
     const Ran ran = run({"prune"});
     EXPECT_THAT(ran.err, testing::StartsWith("davit: "));
     return ran.exit_code;
   };
-  EXPECT_EQ(exit_code(base::NoRepository("x")), 10);
-  EXPECT_EQ(exit_code(base::Locked("x")), 11);
-  EXPECT_EQ(exit_code(base::WrongPassword("x")), 12);
-  EXPECT_EQ(exit_code(base::NotFound("x")), 1);
-  EXPECT_EQ(exit_code(base::Cancelled()), 130);
+  EXPECT_EQ(exit_code([] { throw base::NoRepository("x"); }), 10);
+  EXPECT_EQ(exit_code([] { throw base::Locked("x"); }), 11);
+  EXPECT_EQ(exit_code([] { throw base::WrongPassword("x"); }), 12);
+  EXPECT_EQ(exit_code([] { throw base::NotFound("x"); }), 1);
+  EXPECT_EQ(exit_code([] { throw base::Cancelled(); }), 130);
   operations_.before_any = [] {};
   EXPECT_EQ(run({"prune"}).exit_code, 0);
 }
@@ -488,17 +488,18 @@ TEST_F(ClientTest, WaitsAndMakesRepositories) {
   EXPECT_EQ(ran.exit_code, 1);
 }
 
-TEST_F(ClientTest, ASignalLeavesABackupRunning) {
+TEST(Client, ASignalLeavesABackupRunning) {
   for (const int number : {SIGINT, SIGTERM}) {
     Gate begun, go_on, ended;
-    operations_.on_backup = [&](const auto&, const auto&, std::stop_token stop) {
+    TestDaemon daemon;
+    daemon.operations.on_backup = [&](const auto&, const auto&, std::stop_token stop) {
       begun.open();
       EXPECT_TRUE(go_on.wait());
       EXPECT_FALSE(stop.stop_requested());
       ended.open();
       return std::vector<jobs::BackupOutcome>();
     };
-    ClientProcess client = daemon_.start({"backup"});
+    ClientProcess client = daemon.start({"backup"});
     ASSERT_TRUE(begun.wait());
     client.signal(number);
     const Ran ran = client.finish();

@@ -81,6 +81,7 @@ TEST(Completion, WorksInARealBashWithARealDaemon) {
     volume.volume.name = name;
     daemon.operations.current_status.volumes.push_back(volume);
   }
+  daemon.operations.meet();
   const std::string client = DAVIT_CLIENT;
   const auto completed = [&](const std::string& words, int current) {
     test::ClientProcess::Options options;

@@ -20,6 +20,7 @@
 
 namespace davit::test {
 
+// Declare it after what its operations' functions use: its end waits for them.
 class TestDaemon {
  public:
   TestDaemon() : api_(operations, "1.2.3"), server_(make_server()) {}
@@ -31,10 +32,13 @@ class TestDaemon {
   ClientProcess start(const std::vector<std::string>& arguments,
                       ClientProcess::Options options = {}) {
     options.environment["DAVIT_SOCKET"] = socket();
+    operations.meet();
     return ClientProcess(arguments, std::move(options));
   }
   Ran run(const std::vector<std::string>& arguments, ClientProcess::Options options = {}) {
-    return start(arguments, std::move(options)).finish();
+    Ran ran = start(arguments, std::move(options)).finish();
+    operations.meet();
+    return ran;
   }
 
  private:

@@ -31,8 +31,8 @@ std::vector<jobs::BackupOutcome> saved(const std::string& volume) {
 }
 
 TEST(OnTerminal, ShowsABarWhileABackupRunsAndTakesItAway) {
-  TestDaemon daemon;
   Gate seen;
+  TestDaemon daemon;
   daemon.operations.on_backup = [&](const auto&, const jobs::Emit& emit, std::stop_token) {
     jobs::ProgressEvent event;
     event.volume = "db";
@@ -81,9 +81,9 @@ TEST(OnTerminal, HasNoColourWhereItIsNotWanted) {
 }
 
 TEST(OnTerminal, CtrlCLeavesABackupRunningAndSaysHowToWatchIt) {
-  TestDaemon daemon;
   Gate begun, go_on, ended;
   std::atomic<bool> stopped{false};
+  TestDaemon daemon;
   daemon.operations.on_backup = [&](const auto&, const auto&, std::stop_token stop) {
     begun.open();
     EXPECT_TRUE(go_on.wait());
@@ -103,8 +103,8 @@ TEST(OnTerminal, CtrlCLeavesABackupRunningAndSaysHowToWatchIt) {
 }
 
 TEST(OnTerminal, CtrlCEndsACheckInTheDaemonToo) {
-  TestDaemon daemon;
   Gate begun, ended;
+  TestDaemon daemon;
   daemon.operations.on_check = [&](const auto&, std::stop_token stop) -> upkeep::CheckReport {
     begun.open();
     Gate never;

@@ -302,9 +302,10 @@ TEST_F(ControlApiTest, ACheckEndsWhenItsClientHangsUp) {
     ended.open();
     throw base::Cancelled();
   };
+  ControlApi api(operations_, "1");
   std::stop_source client;
   std::jthread request([&] {
-    api_.handle(
+    api.handle(
         "POST", "/v1/check", "{}", [](std::string_view) {}, client.get_token());
   });
   ASSERT_TRUE(begun.wait());

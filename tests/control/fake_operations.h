@@ -67,6 +67,11 @@ class FakeOperations : public jobs::Operations {
   std::vector<jobs::LockDetails> lock_list;
   std::vector<jobs::SettingValue> setting_list;
 
+  // Makes what one thread did to this, or to what its functions use, known to the others. The test
+  // and the daemon's threads may be connected by nothing but a client in another process, which
+  // proves nothing to a sanitizer.
+  void meet() const { std::lock_guard guard(mutex_); }
+
   // What was asked, a line each.
   std::vector<std::string> asked() const {
     std::lock_guard guard(mutex_);
@@ -77,7 +82,7 @@ class FakeOperations : public jobs::Operations {
                                           const jobs::Emit& emit, std::stop_token stop) override {
     std::string line = "backup";
     for (const auto& volume : volumes) line += " " + volume;
-    note(line);
+    const Turn turn = note(line);
     return on_backup(volumes, emit, stop);
   }
   jobs::RestoreOutcome restore(const jobs::RestoreRequest& request, const jobs::Emit& emit,
@@ -85,87 +90,111 @@ class FakeOperations : public jobs::Operations {
     std::string line = "restore " + request.reference + " to " + request.target;
     if (request.in_place) line += " in place";
     for (const auto& [key, value] : request.options) line += " " + key + "=" + value;
-    note(line);
+    const Turn turn = note(line);
     return on_restore(request, emit, stop);
   }
   void wait(const std::string& volume, const jobs::Emit& emit, std::stop_token stop) override {
-    note("wait " + volume);
+    const Turn turn = note("wait " + volume);
     on_wait(volume, emit, stop);
   }
   std::vector<jobs::SnapshotInfo> snapshots(const std::string& volume,
                                             const std::string& host) override {
-    note("snapshots '" + volume + "' '" + host + "'");
+    const Turn turn = note("snapshots '" + volume + "' '" + host + "'");
     return snapshot_list;
   }
   void list_files(const std::string& reference, const std::string& below, bool recursive,
                   const std::function<void(const jobs::ListedNode&)>& each) override {
-    note("ls " + reference + " '" + below + "'" + (recursive ? " recursive" : ""));
+    const Turn turn =
+        note("ls " + reference + " '" + below + "'" + (recursive ? " recursive" : ""));
     on_list_files(each);
   }
   jobs::Status status() override {
-    note("status");
+    const Turn turn = note("status");
     return current_status;
   }
   std::string init_repository() override {
-    note("init");
+    const Turn turn = note("init");
     return "5ca1ab1e";
   }
   std::vector<jobs::ForgetGroup> forget(const jobs::ForgetRequest& request) override {
     std::string line = "forget";
     for (const auto& target : request.targets) line += " " + target;
     if (request.dry_run) line += " (dry run)";
-    note(line);
+    const Turn turn = note(line);
     return on_forget(request);
   }
   upkeep::PrunePlan prune(bool dry_run, const jobs::Emit&, std::stop_token) override {
-    note(dry_run ? "prune (dry run)" : "prune");
+    const Turn turn = note(dry_run ? "prune (dry run)" : "prune");
     return plan;
   }
   upkeep::CheckReport check(bool read_data, const jobs::Emit& emit, std::stop_token stop) override {
-    note(read_data ? "check all data" : "check");
+    const Turn turn = note(read_data ? "check all data" : "check");
     return on_check(emit, stop);
   }
   std::vector<jobs::KeyDetails> key_list() override {
-    note("key list");
+    const Turn turn = note("key list");
     return keys;
   }
   std::string key_add(const std::string& new_password) override {
-    note("key add " + new_password);
+    const Turn turn = note("key add " + new_password);
     return "0123456789abcdef";
   }
-  void key_remove(const std::string& id_prefix) override { note("key remove " + id_prefix); }
-  void key_passwd(const std::string& new_password) override { note("key passwd " + new_password); }
+  void key_remove(const std::string& id_prefix) override {
+    const Turn turn = note("key remove " + id_prefix);
+  }
+  void key_passwd(const std::string& new_password) override {
+    const Turn turn = note("key passwd " + new_password);
+  }
   std::string key_export() override {
-    note("key export");
+    const Turn turn = note("key export");
     return "correct horse";
   }
   std::vector<jobs::LockDetails> locks() override {
-    note("locks");
+    const Turn turn = note("locks");
     return lock_list;
   }
   size_t unlock(bool all) override {
-    note(all ? "unlock all" : "unlock");
+    const Turn turn = note(all ? "unlock all" : "unlock");
     return 2;
   }
   std::vector<jobs::SettingValue> settings() override {
-    note("settings");
+    const Turn turn = note("settings");
     return setting_list;
   }
   void set_setting(const std::string& key, const std::optional<std::string>& value) override {
-    note(value ? "set " + key + "=" + *value : "unset " + key);
+    const Turn turn = note(value ? "set " + key + "=" + *value : "unset " + key);
   }
   void set_volume_option(const std::string& volume, const std::string& key,
                          const std::optional<std::string>& value) override {
-    note(value ? "set " + key + "=" + *value + " of " + volume : "unset " + key + " of " + volume);
+    const Turn turn = note(value ? "set " + key + "=" + *value + " of " + volume
+                                 : "unset " + key + " of " + volume);
   }
 
  private:
-  void note(const std::string& line) {
+  // Lasts while a test's function runs.
+  class Turn {
+   public:
+    explicit Turn(const FakeOperations& operations) : operations_(operations) {}
+    ~Turn() { operations_.meet(); }
+    Turn(const Turn&) = delete;
+    Turn& operator=(const Turn&) = delete;
+
+   private:
+    const FakeOperations& operations_;
+  };
+
+  Turn note(const std::string& line) {
     {
       std::lock_guard guard(mutex_);
       asked_.push_back(line);
     }
-    before_any();
+    try {
+      before_any();
+    } catch (...) {
+      meet();
+      throw;
+    }
+    return Turn(*this);
   }
   mutable std::mutex mutex_;
   std::vector<std::string> asked_;  // protected by mutex_
