@@ -7,6 +7,8 @@
 
 #include "base/fd.h"
 #include "store/open.h"
+#include "support/loop_mount.h"
+#include "support/program.h"
 #include "support/restic.h"
 #include "support/tree_maker.h"
 #include "support/tree_manifest.h"
@@ -172,6 +174,52 @@ TEST_P(Restic018, FindsNothingToRewriteOrRepair) {
   EXPECT_TRUE(succeeded(repair));
   EXPECT_THAT(repair.output, HasSubstr("no snapshots would be modified"));
   EXPECT_THAT(repair.output, Not(HasSubstr("incorrect size")));
+}
+
+// `restic backup` in a root file system that has our volumes at /volumes, libraries, and no passwd.
+constexpr const char* kInChroot = R"(
+set -e
+root=$1 volumes=$2 repository=$3 program=$4
+shift 4
+mount -t tmpfs none "$root"
+mkdir "$root/volumes" "$root/repository" "$root/usr" "$root/tmp"
+mount --bind "$volumes" "$root/volumes"
+mount --bind "$repository" "$root/repository"
+mount --bind /usr "$root/usr"
+for directory in lib lib64; do
+  if [ -L "/$directory" ]; then cp -P "/$directory" "$root/$directory"
+  else mkdir "$root/$directory" && mount --bind "/$directory" "$root/$directory"; fi
+done
+cp "$program" "$root/restic"
+exec chroot "$root" /restic -r /repository --no-cache "$@"
+)";
+
+// The whole of what we write, byte for byte: the same path (/volumes/v), the same directories above
+// it, the root tree among them. Without extra files, since no real file has their metadata, and
+// with the volume's st_dev as device of hard links, where jobs give a number of the volume's own.
+TEST_P(Restic018, AddsNothingToWhatWeSaved) {
+  DAVIT_NEEDS_MOUNTS();
+  test::TreeSpec what = spec(6);
+  test::make_tree(fixture.volume("v"), what);
+  const auto saved = fixture.save("v");
+  const std::string root = fixture.path() + "/root";
+  base::make_directories(root);
+  test::Program program(
+      {"unshare", "--mount", "--propagation", "private", "/bin/sh", "-c", kInChroot, "sh", root,
+       fixture.path() + "/volumes", fixture.repository_path(), test::restic_018(), "backup",
+       "--force", "--json", "/volumes/v"},
+      {{"RESTIC_PASSWORD", VolumeFixture::kPassword},
+       {"RESTIC_FEATURES", "device-id-for-hardlinks=true"},
+       {"RESTIC_PROGRESS_FPS", "0"},
+       {"TZ", "UTC"}});
+  const auto outcome = program.wait();
+  ASSERT_TRUE(succeeded(outcome));
+  EXPECT_THAT(outcome.output, HasSubstr("\"data_blobs\":0,"));
+  EXPECT_THAT(outcome.output, HasSubstr("\"tree_blobs\":0,"));
+  EXPECT_THAT(outcome.output, HasSubstr("\"data_added\":0,"));
+  const auto snapshots = fixture.repository().load_snapshots();
+  ASSERT_EQ(snapshots.size(), 2u);
+  EXPECT_EQ(snapshots[1].snapshot.tree, saved.result.tree);
 }
 
 }  // namespace
