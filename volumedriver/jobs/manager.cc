@@ -45,6 +45,7 @@ void Manager::start() {
   try {
     context_.repository.get();
     context_.repository.remove_own_stale_locks();
+    context_.repository.tidy();
   } catch (const base::Error& error) {
     spdlog::error("the repository cannot be used: {}", error.what());
   }

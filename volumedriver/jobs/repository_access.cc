@@ -305,6 +305,14 @@ void RepositoryAccess::check_not_exclusively_locked() {
                          (info.stale ? "; that lock is stale: davit unlock" : ": try again when it is done"));
 }
 
+void RepositoryAccess::tidy() {
+  try {
+    get()->store().prepare();
+  } catch (const base::IoError& error) {
+    spdlog::warn("the repository cannot be tidied up: {}", error.what());
+  }
+}
+
 void RepositoryAccess::remove_own_stale_locks() {
   const auto repository = get();
   std::unique_lock lock(mutex_);

@@ -84,6 +84,8 @@ class RepositoryAccess {
   void check_not_exclusively_locked();
   // Locks left by a former process of this installation; done anyway before the first lock is taken.
   void remove_own_stale_locks();
+  // Removes temporary files that a killed write left in the store. Where it cannot (a read-only store), it says so.
+  void tidy();
 
  private:
   void release_shared();

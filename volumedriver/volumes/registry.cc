@@ -350,7 +350,15 @@ void Registry::set_failed(const std::string& uuid, const std::string& why) {
   Volume volume = *claim.volume();
   volume.state = State::failed;
   volume.error = why;
-  impl_->write(volume);
+  // The disk may be full of just this; and a failure is one whether or not it can be noted: the next
+  // start would try the restore once more.
+  try {
+    delete_volume_directory(impl_->staging_path(uuid));
+  } catch (const base::Error& error) {
+    spdlog::warn("what was restored of volume {} cannot be deleted yet: {}", volume.name,
+                 error.what());
+  }
+  impl_->note(volume);
   fault_point("registry:failed");
   claim.publish(volume);
 }

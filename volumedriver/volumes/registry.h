@@ -82,8 +82,8 @@ class Registry {
   // creating/restoring -> ready: makes the staged directory visible under its name. Durable, if
   // what is in the directory is: sync that before. Throws NotFound when it was removed meanwhile.
   void make_ready(const std::string& uuid);
-  // creating/restoring -> failed. The staged data is wiped when a restore is tried again, or at
-  // removal.
+  // creating/restoring -> failed; deletes what was staged. Where the record cannot be written (a
+  // full disk) it counts in memory, and the next start finds the volume as it was.
   void set_failed(const std::string& uuid, const std::string& why);
   // failed -> restoring: another try.
   void set_restoring(const std::string& uuid);
