@@ -50,9 +50,9 @@ int main(int argc, char** argv) {
   CLI::App app("davitd: volumes that back themselves up");
   app.set_version_flag("--version", std::string("davitd ") + davit::kVersion);
   options.data_directory = or_default(options.environment, "DAVIT_DATA", "/var/lib/davit");
-  options.plugin_socket = or_default(options.environment, "DAVIT_SOCKET", "/run/docker/plugins/davit.sock");
+  options.plugin_socket = or_default(options.environment, "DAVIT_PLUGIN_SOCKET", "/run/docker/plugins/davit.sock");
   app.add_option("--data", options.data_directory, "the data directory (DAVIT_DATA)")->capture_default_str();
-  app.add_option("--socket", options.plugin_socket, "the socket for the engine (DAVIT_SOCKET)")->capture_default_str();
+  app.add_option("--socket", options.plugin_socket, "the socket for the engine (DAVIT_PLUGIN_SOCKET)")->capture_default_str();
   CLI11_PARSE(app, argc, argv);
   options.second_directory =
       or_default(options.environment, "DAVIT_STATE", options.data_directory == kPluginData ? kPluginMount : "");

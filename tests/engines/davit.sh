@@ -62,7 +62,7 @@ C
 }
 
 davit_start() {
-  local program=(env DAVIT_DATA="$(davit_data)" DAVIT_SOCKET="$(davit_socket)" DOCKER_HOST="unix://$(podman_socket)")
+  local program=(env DAVIT_DATA="$(davit_data)" DAVIT_PLUGIN_SOCKET="$(davit_socket)" DOCKER_HOST="unix://$(podman_socket)")
   local line
   while IFS= read -r line; do
     [ -z "$line" ] || program+=("$line")

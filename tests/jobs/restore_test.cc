@@ -11,6 +11,7 @@
 namespace davit::jobs {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -209,7 +210,7 @@ TEST_F(Restore, InterruptedBeginsAnewAtTheNextStart) {
     EXPECT_THAT(refusal([&] {
                   driver().mount("new", "id", {std::chrono::steady_clock::now() + std::chrono::milliseconds(20)});
                 }),
-                HasSubstr("still being restored"));
+                AllOf(HasSubstr("still being restored"), HasSubstr(" % done"), HasSubstr("davit wait new")));
     manager().stop();
     pause.release();
   }

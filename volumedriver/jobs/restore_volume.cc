@@ -77,6 +77,9 @@ restore::Result restore_into(Context& context, repo::Repository& repository, con
   const base::Fd root = base::open_file(directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
   restore::Options options;
   for (auto* counter : {&job.progress.files_done, &job.progress.bytes_done, &job.progress.errors}) *counter = 0;
+  // Every snapshot of ours says how much it holds; a foreign one may not, and then there is no percentage.
+  job.progress.files_total = snapshot.summary ? snapshot.summary->total_files_processed : 0;
+  job.progress.bytes_total = snapshot.summary ? snapshot.summary->total_bytes_processed : 0;
   options.progress = &job.progress;
   options.stop = stop;
   options.scan_cache_path = context.scan_cache_path(repository, cache_uuid);

@@ -54,7 +54,7 @@ const std::vector<SettingSpec>& setting_specs() {
       {"DOCKER_HOST", "", T::text, false, false, "the engine's API; empty: its socket below /host/run or /run"},
       {"DAVIT_DATA", "", T::text, false, true, "the data directory"},
       {"DAVIT_STATE", "", T::text, false, true, "where a second copy of the installation's ID is kept; off: nowhere"},
-      {"DAVIT_SOCKET", "", T::text, false, true, "the socket for the engine"},
+      {"DAVIT_PLUGIN_SOCKET", "", T::text, false, true, "the socket for the engine"},
   };
   return specs;
 }
