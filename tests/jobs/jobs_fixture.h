@@ -11,6 +11,7 @@
 #include "jobs/references.h"
 #include "support/fake_clock.h"
 #include "support/pause_at.h"
+#include "support/quick_repository.h"
 #include "support/rooms.h"
 #include "support/temp_dir.h"
 #include "support/unix_client.h"
