@@ -73,6 +73,19 @@ TEST_F(Forget, WithoutTargetsEachVolumesOwnRuleCounts) {
   EXPECT_THAT(ids("kept"), SizeIs(3));
 }
 
+TEST_F(Forget, WhatWasSavedBeforeARestoreInPlaceStaysForAWhile) {
+  const auto made = save("db", 1, {{"keep-last", "1"}});
+  rooms().write("db", "file", "precious");
+  const auto safety =
+      manager().restore({.reference = made[0], .target = "db", .in_place = true, .options = {}}, {}, {}).safety_snapshot;
+  clock_.advance(std::chrono::hours(1));
+  const auto next = rooms().backup("db").snapshot;
+  EXPECT_THAT(ids("db"), ElementsAre(safety, next));
+  clock_.advance(std::chrono::hours(24 * 7));
+  const auto last = rooms().backup("db").snapshot;
+  EXPECT_THAT(ids("db"), ElementsAre(last));
+}
+
 TEST_F(Forget, OneBadTargetAmongGoodOnesRemovesNothing) {
   const auto made = save("db", 2);
   EXPECT_THROW(manager().forget({.targets = {made[0], "nobody"}, .policy = {}, .dry_run = false}), base::NotFound);

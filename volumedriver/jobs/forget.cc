@@ -15,6 +15,8 @@ namespace davit::jobs {
 
 namespace {
 
+constexpr std::chrono::days kKeepSafety{7};
+
 std::string removed_path(const Context& context) { return context.data_directory + "/state/removed.json"; }
 
 std::map<std::string, base::Time> load_removed(const Context& context) {
@@ -91,6 +93,13 @@ ForgetGroup decide(const Context& context, const std::string& volume, const std:
     const auto is_newest = [&](const auto& kept) { return kept.id == *newest_complete; };
     if (newest_complete && std::none_of(decision.keep.begin(), decision.keep.end(), is_newest))
       decision.keep.push_back({*newest_complete, {"the newest complete snapshot"}});
+    // Who restores the wrong snapshot may notice it after the next backup has run.
+    for (const auto& snapshot : snapshots) {
+      if (!snapshot.has_tag(kTagSafety) || context.clock.now() - snapshot.time.time >= kKeepSafety) continue;
+      const auto is_this = [&](const auto& kept) { return kept.id == snapshot.id; };
+      if (std::none_of(decision.keep.begin(), decision.keep.end(), is_this))
+        decision.keep.push_back({snapshot.id, {"made before a restore in place, kept for 7 days"}});
+    }
   }
   return explain(context, volume, snapshots, decision);
 }

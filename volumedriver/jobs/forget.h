@@ -10,7 +10,7 @@ namespace davit::jobs {
 SnapshotInfo describe_snapshot(const repo::Snapshot& snapshot);
 
 // This host's snapshots of the volume under `policy` (an empty one keeps all): what stays and why, what goes. The newest
-// complete one always stays.
+// complete one always stays, and for 7 days what was saved before a restore in place.
 ForgetGroup decide_by_policy(Context& context, const repo::Repository& repository, const std::string& volume,
                              const upkeep::Policy& policy);
 
