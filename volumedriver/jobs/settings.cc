@@ -42,7 +42,7 @@ const std::vector<SettingSpec>& setting_specs() {
       {"DAVIT_KEEP_YEARLY", "", T::number, false, false, "see DAVIT_KEEP_LAST"},
       {"DAVIT_KEEP_WITHIN", "", T::text, false, false, "keep all of the last, for example, 2y5m7d3h"},
       {"DAVIT_KEEP_REMOVED", "90d", T::duration, false, false,
-       "how long the newest snapshot of a removed volume stays; 0: for ever"},
+       "how long the snapshots of a removed volume stay; 0: for ever"},
       {"DAVIT_FINAL_BACKUP", "on", T::flag, false, false, "save a volume once more when it is removed"},
       {"DAVIT_PRUNE_SCHEDULE", "@weekly", T::schedule, false, false, "when space of forgotten snapshots is freed; off: never"},
       {"DAVIT_PING_URL", "", T::url, false, false,
