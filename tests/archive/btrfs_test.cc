@@ -9,6 +9,7 @@
 #include <cstdlib>
 
 #include "support/fake_clock.h"
+#include "support/skip.h"
 #include "support/tree_manifest.h"
 #include "support/volume_fixture.h"
 
@@ -29,7 +30,7 @@ class BtrfsVolume : public ::testing::Test {
     }
     mounted_ = ::geteuid() == 0 && run("PATH=$PATH:/usr/sbin:/sbin; mkfs.btrfs -q " + image_ +
                                        " && mount -o loop " + image_ + " " + point_);
-    if (!mounted_) GTEST_SKIP() << "no btrfs here";
+    if (!mounted_) DAVIT_SKIP("no btrfs here");
   }
   ~BtrfsVolume() override {
     if (mounted_) ::umount2(point_.c_str(), MNT_DETACH);

@@ -14,6 +14,7 @@
 #include <thread>
 
 #include "base/fault.h"
+#include "support/skip.h"
 #include "support/test_repository.h"
 #include "support/tree_maker.h"
 #include "support/tree_manifest.h"
@@ -156,12 +157,12 @@ TEST_F(Live, HardLinksOfAFileThatVanishesAreReadFromAnother) {
 }
 
 TEST_F(Live, WhatIsMountedInsideIsNotSaved) {
-  if (::geteuid() != 0) GTEST_SKIP() << "mounting needs root";
+  if (::geteuid() != 0) DAVIT_SKIP("mounting needs root");
   base::make_directories(file("mounted"));
   put("target", {});
   if (::unshare(CLONE_NEWNS) != 0 || ::mount("", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
       ::mount("tmpfs", file("mounted").c_str(), "tmpfs", 0, "size=1m") != 0)
-    GTEST_SKIP() << "no mounts here";
+    DAVIT_SKIP("no mounts here");
   put("mounted/secret", test::random_bytes(10, 1));
   ASSERT_EQ(::mount("/etc/passwd", file("target").c_str(), nullptr, MS_BIND, nullptr), 0);
   const auto saved = fixture_.save("v");

@@ -10,6 +10,7 @@
 #include "base/errors.h"
 #include "base/files.h"
 #include "base/posix_zone.h"
+#include "support/skip.h"
 #include "support/temp_dir.h"
 
 namespace davit::base {
@@ -130,7 +131,7 @@ TEST(Zone, SlimFilesAgreeWithTheCLibraryToo) {
   const std::string compile =
       "zic -b slim -d " + slim.path() + " /usr/share/zoneinfo/tzdata.zi 2>/dev/null";
   if (std::system(("PATH=$PATH:/usr/sbin " + compile).c_str()) != 0)
-    GTEST_SKIP() << "no zic or no tzdata.zi here";
+    DAVIT_SKIP("no zic or no tzdata.zi here");
   expect_same_as_libc(slim.path());
 }
 

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/daemons.h"
+#include "support/skip.h"
 
 namespace davit::cli {
 namespace {
@@ -175,7 +176,7 @@ TEST_F(ClientTest, FindsTheDaemonBesideItself) {
 TEST_F(ClientTest, FindsTheDaemonOfARootlessEngine) {
   // Where no daemon of the machine's answers, the user's own does.
   if (::access("/var/lib/davit/davit.sock", F_OK) == 0)
-    GTEST_SKIP() << "this machine has a daemon of its own";
+    DAVIT_SKIP("this machine has a daemon of its own");
   const test::TempDir home;
   base::make_directories(home / "data/davit");
   ASSERT_EQ(::symlink(daemon_.socket().c_str(), (home / "data/davit/davit.sock").c_str()), 0);

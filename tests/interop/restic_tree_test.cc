@@ -9,6 +9,7 @@
 
 #include "repo/tree.h"
 #include "support/restic.h"
+#include "support/skip.h"
 #include "support/tree_maker.h"
 #include "support/tree_manifest.h"
 #include "support/volume_fixture.h"
@@ -22,8 +23,8 @@ using test::VolumeFixture;
 class ResticTrees : public ::testing::Test {
  protected:
   void SetUp() override {
-    if (!Restic::is_installed()) GTEST_SKIP() << "no restic";
-    if (::geteuid() != 0) GTEST_SKIP() << "restic restores owners as root only";
+    if (!Restic::is_installed()) DAVIT_SKIP("no restic");
+    if (::geteuid() != 0) DAVIT_SKIP("restic restores owners as root only");
   }
   Restic restic() const {
     return Restic(fixture_.repository_path(), VolumeFixture::kPassword);

@@ -10,6 +10,7 @@
 #include "support/loop_mount.h"
 #include "support/program.h"
 #include "support/restic.h"
+#include "support/skip.h"
 #include "support/tree_maker.h"
 #include "support/tree_manifest.h"
 #include "support/volume_fixture.h"
@@ -35,7 +36,7 @@ class ResticVersions : public testing::TestWithParam<Version> {
   void SetUp() override {
     DAVIT_NEEDS_RESTIC();
     if (is_018()) DAVIT_NEEDS_RESTIC_018();
-    if (::geteuid() != 0) GTEST_SKIP() << "only root can restore owners";
+    if (::geteuid() != 0) DAVIT_SKIP("only root can restore owners");
   }
   static bool is_018() { return GetParam() == Version::v018; }
   static std::string program() { return is_018() ? test::restic_018() : ""; }

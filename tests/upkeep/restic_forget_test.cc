@@ -11,6 +11,7 @@
 
 #include "base/errors.h"
 #include "base/files.h"
+#include "support/skip.h"
 #include "support/temp_dir.h"
 #include "upkeep/retention.h"
 
@@ -148,7 +149,7 @@ class ResticForget : public testing::Test {
 };
 
 TEST_F(ResticForget, TheSameSnapshotsStay) {
-  if (!directory_) GTEST_SKIP() << "no restic here";
+  if (!directory_) DAVIT_SKIP("no restic here");
   compare("restic");
   // A newer one, where the tests of the engines have made their tree, or where one is named.
   const char* named = std::getenv("DAVIT_RESTIC_NEWER");

@@ -10,6 +10,7 @@
 #include "base/fd.h"
 #include "base/files.h"
 #include "support/fake_clock.h"
+#include "support/skip.h"
 #include "support/temp_dir.h"
 #include "volumes/registry.h"
 
@@ -59,7 +60,7 @@ TEST(VolumeDirectory, IsEmptyAndEverybodysToEnter) {
 
 TEST(VolumeDirectory, IsASubvolumeOnBtrfsThroughItsWholeLife) {
   const BtrfsMount btrfs;
-  if (!btrfs.mounted()) GTEST_SKIP() << "btrfs cannot be mounted here";
+  if (!btrfs.mounted()) DAVIT_SKIP("btrfs cannot be mounted here");
   test::FakeClock clock;
   Registry registry(btrfs.path(), clock);
   const Volume volume = registry.create("v", State::creating, {});

@@ -12,6 +12,7 @@
 
 #include "base/errors.h"
 #include "support/raw_server.h"
+#include "support/skip.h"
 #include "support/temp_dir.h"
 
 namespace davit::wire {
@@ -354,7 +355,7 @@ class SelfSigned {
 TEST(HttpClient, ACertificateThatNobodyVouchesForIsRefusedForGood) {
   test::TempDir directory;
   const SelfSigned server(directory.path());
-  if (server.port == 0) GTEST_SKIP() << "no openssl here";
+  if (server.port == 0) DAVIT_SKIP("no openssl here");
   const IoError error = failure(get("https://127.0.0.1:" + std::to_string(server.port) + "/"));
   EXPECT_FALSE(error.transient()) << error.what();
   EXPECT_THAT(error.what(), HasSubstr("certificate"));
