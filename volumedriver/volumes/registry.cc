@@ -1,13 +1,9 @@
 #include "volumes/registry.h"
 
 #include <fcntl.h>
-#include <sys/stat.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <condition_variable>
-#include <mutex>
-#include <set>
 
 #include "base/errors.h"
 #include "base/fault.h"
@@ -15,6 +11,7 @@
 #include "base/log.h"
 #include "volumes/name.h"
 #include "volumes/record.h"
+#include "volumes/registry_impl.h"
 #include "volumes/volume_directory.h"
 
 namespace davit::volumes {
@@ -23,143 +20,9 @@ namespace {
 
 using base::fault_point;
 
-constexpr std::string_view kRecordSuffix = ".json";
-constexpr std::string_view kDroppedSuffix = ".dropped";
-
-struct stat get_status(const std::string& path) {
-  struct stat status;
-  if (::lstat(path.c_str(), &status) != 0) base::throw_errno("cannot stat " + path, errno);
-  return status;
-}
-bool exists(const std::string& path) {
-  struct stat status;
-  if (::lstat(path.c_str(), &status) == 0) return true;
-  if (const int number = errno; number != ENOENT) base::throw_errno("cannot stat " + path, number);
-  return false;
-}
-
 bool is_being_made(const Volume& volume) {
   return volume.state == State::creating || volume.state == State::restoring;
 }
-
-struct Entry {
-  Volume volume;
-  bool busy = true;    // a call is at work on it; only that call may change it
-  bool known = false;  // its record is durable
-};
-
-}  // namespace
-
-struct Registry::Impl {
-  const std::string data;
-  const base::Clock& clock;
-  const std::string registry = data + "/registry", volumes = data + "/volumes",
-                    staging = data + "/staging", removed = data + "/removed";
-  uint64_t device = 0;
-
-  mutable std::mutex mutex;      // protects what follows; never held during I/O
-  std::condition_variable idle;  // an entry is no longer busy, or gone
-  std::map<std::string, Entry> by_uuid;
-  std::map<std::string, std::string>
-      names;  // of volumes that are not removed; the claim is made before the record
-
-  std::map<std::string, std::string>
-      replacing;  // volume -> directory in staging; no name is used twice
-
-  std::mutex sweeping;  // one at a time deletes dropped data
-
-  Impl(std::string data_directory, const base::Clock& the_clock)
-      : data(std::move(data_directory)), clock(the_clock) {}
-
-  std::string record_path(const std::string& uuid) const {
-    return registry + "/" + uuid + std::string(kRecordSuffix);
-  }
-  std::string dropped_path(const std::string& uuid) const {
-    return removed + "/" + uuid + std::string(kDroppedSuffix);
-  }
-  std::string staging_path(const std::string& uuid) const { return staging + "/" + uuid; }
-  std::string removed_path(const std::string& uuid) const { return removed + "/" + uuid; }
-
-  void write(const Volume& volume) const {
-    base::write_file_atomic(record_path(volume.uuid), base::as_bytes(format_record(volume)));
-  }
-  // After a rename has decided: the next start would find the same without this, so a full disk
-  // does not undo it.
-  void note(const Volume& volume) const {
-    try {
-      write(volume);
-    } catch (const base::Error& error) {
-      spdlog::warn("volume {} is {}, but that could not be noted: {}", volume.name,
-                   state_name(volume.state), error.what());
-    }
-  }
-
-  void load();
-  void settle(Volume volume);
-};
-
-namespace {
-
-// The right to change one volume: from take() to the end of its scope no other call is at work on
-// it.
-class Claim {
- public:
-  Claim(std::mutex& mutex, std::condition_variable& idle, std::map<std::string, Entry>& table,
-        std::map<std::string, std::string>& names, const std::string& uuid)
-      : mutex_(mutex), idle_(idle), table_(table), names_(names), uuid_(uuid) {
-    std::unique_lock lock(mutex_);
-    idle_.wait(lock, [&] {
-      const auto found = table_.find(uuid_);
-      return found == table_.end() || !found->second.busy;
-    });
-    const auto found = table_.find(uuid_);
-    if (found == table_.end()) return;
-    found->second.busy = true;
-    volume_ = found->second.volume;
-  }
-  ~Claim() {
-    if (!volume_) return;
-    {
-      std::lock_guard lock(mutex_);
-      table_.at(uuid_).busy = false;
-    }
-    idle_.notify_all();
-  }
-  Claim(const Claim&) = delete;
-  Claim& operator=(const Claim&) = delete;
-
-  // Nothing when there is no such volume (any more). As it was when the claim began: change a copy,
-  // then publish().
-  const std::optional<Volume>& volume() const { return volume_; }
-
-  void publish(const Volume& changed) {
-    std::lock_guard lock(mutex_);
-    table_.at(uuid_).volume = changed;
-    if (changed.state == State::removed) free_name(changed.name);
-  }
-  void forget() {
-    {
-      std::lock_guard lock(mutex_);
-      free_name(volume_->name);
-      table_.erase(uuid_);
-    }
-    volume_.reset();
-    idle_.notify_all();
-  }
-
- private:
-  void free_name(const std::string& name) {
-    const auto found = names_.find(name);
-    if (found != names_.end() && found->second == uuid_) names_.erase(found);
-  }
-
-  std::mutex& mutex_;
-  std::condition_variable& idle_;
-  std::map<std::string, Entry>& table_;
-  std::map<std::string, std::string>& names_;
-  const std::string uuid_;
-  std::optional<Volume> volume_;
-};
 
 template <typename Impl>
 Claim take(Impl& impl, const std::string& uuid) {
@@ -179,89 +42,17 @@ Registry::Registry(std::string data_directory, const base::Clock& clock)
 
 Registry::~Registry() = default;
 
-void Registry::Impl::load() {
-  for (const std::string& path : {registry, volumes, staging, removed}) {
-    if (exists(path)) continue;
-    base::make_directories(path, 0700);
-    base::sync_directory(data);
-  }
-  device = get_status(data).st_dev;
-
-  std::vector<Volume> found;
-  for (const std::string& file : base::list_directory(registry)) {
-    const std::string path = registry + "/" + file;
-    if (file.find(".json.tmp-") != std::string::npos) {  // an atomic write that a crash ended
-      base::remove_file(path);
-      continue;
-    }
-    if (!file.ends_with(kRecordSuffix)) {
-      spdlog::warn("{} is no record of a volume; it is left alone", path);
-      continue;
-    }
-    try {
-      found.push_back(parse_record(base::get_file(path, kLargestRecord)));
-      if (found.back().uuid + std::string(kRecordSuffix) != file)
-        throw base::Corrupt("it is about another volume");
-    } catch (const base::Unsupported& error) {
-      throw base::Unsupported("cannot read the volume record " + path + ": " + error.what());
-    } catch (const base::Corrupt& error) {
-      throw base::Corrupt(
-          "the volume record " + path + " is damaged: " + error.what() +
-          ". Restore the file, or move it away to forget the volume (its data stays)");
-    }
-  }
-  for (Volume& volume : found) settle(std::move(volume));
-
-  std::set<std::string> expected;
-  for (const auto& [uuid, entry] : by_uuid)
-    if (entry.volume.state == State::ready) expected.insert(entry.volume.name);
-  for (const std::string& name : base::list_directory(volumes))
-    if (!expected.contains(name))
-      spdlog::warn("{}/{} belongs to no volume that davit knows; it is left alone", volumes, name);
+void Registry::Impl::write(const Volume& volume) const {
+  base::write_file_atomic(record_path(volume.uuid), base::as_bytes(format_record(volume)));
 }
 
-// Takes a volume for what its place says, and writes that down where the record says otherwise.
-void Registry::Impl::settle(Volume volume) {
-  const State recorded = volume.state;
-  if (exists(dropped_path(volume.uuid))) {
-    fault_point("registry:settle_dropped");
-    base::remove_file(record_path(volume.uuid));
-    return;
+void Registry::Impl::note(const Volume& volume) const {
+  try {
+    write(volume);
+  } catch (const base::Error& error) {
+    spdlog::warn("volume {} is {}, but that could not be noted: {}", volume.name,
+                 state_name(volume.state), error.what());
   }
-  if (exists(removed_path(volume.uuid))) {
-    volume.state = State::removed;
-    if (!volume.removed_at) {  // its rename set the directory's ctime
-      const timespec changed = get_status(removed_path(volume.uuid)).st_ctim;
-      volume.removed_at = base::Time(std::chrono::seconds(changed.tv_sec) +
-                                     std::chrono::nanoseconds(changed.tv_nsec));
-    }
-  } else if (recorded == State::removed) {
-    spdlog::warn("the data of the removed volume {} ({}) is gone; it is forgotten", volume.name,
-                 volume.uuid);
-    base::remove_file(record_path(volume.uuid));
-    return;
-  } else if (exists(volumes + "/" + volume.name)) {
-    volume.state = State::ready;
-    volume.error.clear();
-    volume.waits_for.clear();
-  } else if (recorded == State::creating) {  // its create was never answered
-    fault_point("registry:settle_creating");
-    base::remove_file(record_path(volume.uuid));
-    return;
-  }
-  fault_point("registry:settle");
-  if (volume.state != recorded) note(volume);
-  if (volume.state == State::ready && !exists(volumes + "/" + volume.name)) {
-    // Not written down: the directory may come back.
-    volume.state = State::failed;
-    volume.error = "its directory " + volumes + "/" + volume.name + " is missing";
-    spdlog::error("volume {}: {}", volume.name, volume.error);
-  }
-  if (volume.state != State::removed && !names.emplace(volume.name, volume.uuid).second)
-    throw base::Corrupt("the volume records " + record_path(volume.uuid) + " and " +
-                        record_path(names[volume.name]) + " both claim the name " + volume.name);
-  std::string uuid = volume.uuid;
-  by_uuid.emplace(std::move(uuid), Entry{std::move(volume), false, true});
 }
 
 Volume Registry::create(const std::string& name, State state, const OptionMap& options,
@@ -487,29 +278,6 @@ void Registry::replace(const std::string& uuid) {
 void Registry::abandon_replacement(const std::string& uuid) {
   std::lock_guard lock(impl_->mutex);
   impl_->replacing.erase(uuid);
-}
-
-void Registry::sweep(const std::function<bool()>& stop) {
-  std::lock_guard one(impl_->sweeping);
-  std::vector<std::string> worthless;
-  // Read before the table is asked: a directory is made after it is entered there.
-  const std::vector<std::string> staged = base::list_directory(impl_->staging);
-  for (const std::string& name : base::list_directory(impl_->removed))
-    if (name.ends_with(kDroppedSuffix)) worthless.push_back(impl_->removed + "/" + name);
-  for (const std::string& name : staged) {
-    std::lock_guard lock(impl_->mutex);
-    const bool replaces = std::any_of(impl_->replacing.begin(), impl_->replacing.end(),
-                                      [&](const auto& each) { return each.second == name; });
-    if (!replaces && !impl_->by_uuid.contains(name)) worthless.push_back(impl_->staging_path(name));
-  }
-  for (const std::string& path : worthless) {
-    if (stop && stop()) return;
-    try {
-      delete_volume_directory(path, stop);
-    } catch (const base::Error& error) {
-      spdlog::warn("cannot delete {} yet: {}", path, error.what());
-    }
-  }
 }
 
 Volume Registry::update(const std::string& uuid, const std::function<void(Volume&)>& change) {
