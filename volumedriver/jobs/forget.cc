@@ -9,6 +9,7 @@
 #include "base/fault.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "jobs/points.h"
 #include "jobs/references.h"
 
 namespace davit::jobs {
@@ -107,7 +108,7 @@ ForgetGroup decide(const Context& context, const std::string& volume, const std:
 }  // namespace
 
 SnapshotInfo describe_snapshot(const repo::Snapshot& snapshot) {
-  return {snapshot.id, snapshot, volume_of(snapshot), is_partial(snapshot)};
+  return {snapshot.id, snapshot, volume_of(snapshot), is_partial(snapshot), container_of(snapshot), point_of(snapshot)};
 }
 
 ForgetGroup decide_by_policy(Context& context, const repo::Repository& repository, const std::string& volume,

@@ -64,8 +64,10 @@ struct RestoreOutcome {
 struct SnapshotInfo {
   base::Id id;
   repo::Snapshot snapshot;
-  std::string volume;                     // from its path; "" if it is none of davit's
+  std::string volume;                     // from its path; "" if it is no volume's
   bool partial = false;
+  std::string container = {};             // from its path; "" if it is no container's
+  std::string point = {};                 // ID of the point that it belongs to; "": none
 };
 
 struct ListedNode {
