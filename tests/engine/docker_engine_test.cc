@@ -73,7 +73,7 @@ TEST(DockerEngine, NegotiatesAVersionBothKnow) {
   };
   EXPECT_EQ(version("1.41"), "1.41");
   EXPECT_EQ(version("1.43"), "1.43");
-  EXPECT_EQ(version("1.52"), "1.44");
+  EXPECT_EQ(version("1.52"), "1.45");
   EXPECT_THROW(version("1.40"), base::Unsupported);
   EXPECT_THROW(version("2.0"), IoError);
   EXPECT_THROW(version("1."), IoError);

@@ -38,19 +38,6 @@ std::map<std::string, std::string> with_defaults(std::map<std::string, std::stri
 
 }  // namespace
 
-std::vector<engine::Container> FakeEngine::containers_using(const std::string& volume) {
-  if (const std::string why = *failure_.lock(); !why.empty()) throw base::IoError(why, 0);
-  return containers_.with([&](auto& containers) { return containers[volume]; });
-}
-
-void FakeEngine::set(const std::string& volume, const std::string& container, const std::string& state) {
-  containers_.with([&](auto& containers) {
-    auto& all = containers[volume];
-    std::erase_if(all, [&](const auto& each) { return each.name == container; });
-    all.push_back({.id = container, .name = container, .state = state, .labels = {}});
-  });
-}
-
 Rooms::Rooms(const std::string& data_directory, RoomsOptions options)
     : data(data_directory),
       settings(data + "/davit.conf", with_defaults(std::move(options.environment)), check_schedule),

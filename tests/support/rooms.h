@@ -8,28 +8,12 @@
 #include <vector>
 
 #include "base/clock.h"
-#include "base/synchronized.h"
 #include "driver/volume_driver.h"
-#include "engine/engine.h"
 #include "jobs/manager.h"
 #include "restores.h"
+#include "support/fake_engine.h"
 
 namespace davit::test {
-
-// Containers that use volumes, as the test says.
-class FakeEngine : public engine::Engine {
- public:
-  engine::Kind kind() override { return engine::Kind::docker; }
-  std::string api_version() override { return "1.41"; }
-  std::vector<engine::Container> containers_using(const std::string& volume) override;
-
-  void set(const std::string& volume, const std::string& container, const std::string& state);
-  void fail(const std::string& why) { *failure_.lock() = why; }
-
- private:
-  base::Synchronized<std::map<std::string, std::vector<engine::Container>>> containers_;
-  base::Synchronized<std::string> failure_;
-};
 
 struct RoomsOptions {
   const base::Clock* clock = nullptr;  // nullptr: the system's

@@ -1,0 +1,132 @@
+#include <exception>
+#include <nlohmann/json.hpp>
+
+#include "base/errors.h"
+#include "engine/answers.h"
+#include "engine/docker_engine.h"
+
+namespace davit::engine {
+
+using base::IoError;
+using nlohmann::json;
+
+namespace {
+
+// A word of a Dockerfile's LABEL, in which nothing is expanded.
+std::string quoted(const std::string& text) {
+  std::string word = "\"";
+  for (const char c : text) {
+    if (c == '\n' || c == '\r')
+      throw base::UsageError("a label with a line's end cannot be put on an image");
+    if (c == '"' || c == '\\' || c == '$') word += '\\';
+    word += c;
+  }
+  return word + '"';
+}
+
+std::string commit_path(const CommitRequest& request) {
+  std::string path = "/commit?container=" + wire::percent_encode(request.container_id) +
+                     "&repo=" + wire::percent_encode(request.repository) +
+                     "&tag=" + wire::percent_encode(request.tag) +
+                     "&pause=" + (request.pause ? "1" : "0") +
+                     "&comment=" + wire::percent_encode(request.comment);
+  for (const auto& [key, value] : request.labels)
+    path += "&changes=" + wire::percent_encode("LABEL " + quoted(key) + "=" + quoted(value));
+  return path;
+}
+
+// Names the image, and how far the stream came.
+[[noreturn]] void rethrow(const IoError& error, const std::string& what) {
+  throw IoError(what + ": " + error.what(), error.number(), error.transient());
+}
+
+}  // namespace
+
+std::string DockerEngine::commit(const CommitRequest& request, std::stop_token stop) {
+  // Podman cannot do without a body.
+  return image_id(read_id(channel_
+                              .call({.method = "POST",
+                                     .path = commit_path(request),
+                                     .body = "{}",
+                                     .deadlines = silence(),
+                                     .stop = std::move(stop),
+                                     .once = true})
+                              .body));
+}
+
+void DockerEngine::save_image(const std::string& reference,
+                              const std::function<void(base::ByteView)>& sink,
+                              std::stop_token stop) {
+  TarEnd end;
+  bool is_sinks = false;
+  const wire::BodySink checked = [&](base::ByteView part) {
+    end.add(part);
+    is_sinks = true;  // what it throws passes as it is
+    sink(part);
+    is_sinks = false;
+  };
+  try {
+    channel_.call({.path = "/images/" + path_of(reference) + "/get",
+                   .deadlines = silence(),
+                   .stop = std::move(stop),
+                   .sink = &checked});
+    end.check();
+  } catch (const IoError& error) {
+    if (is_sinks || end.size_bytes() == 0) throw;
+    rethrow(error, "the engine's stream of the image " + reference + " broke off after " +
+                       base::human_size(end.size_bytes()));
+  }
+}
+
+std::vector<std::string> DockerEngine::load_image(const wire::BodySource& tar,
+                                                  std::stop_token stop) {
+  LoadAnswer answer;
+  bool is_sources = false;
+  uint64_t sent_bytes = 0;
+  wire::BodySource counted = tar;
+  counted.read = [&](std::span<uint8_t> out) {
+    is_sources = true;
+    const size_t count = tar.read(out);
+    is_sources = false;
+    sent_bytes += count;
+    return count;
+  };
+  const wire::BodySink sink = [&](base::ByteView part) { answer.add(part); };
+  try {
+    channel_.call({.method = "POST",
+                   .path = "/images/load?quiet=0",
+                   .deadlines = silence(),
+                   .stop = std::move(stop),
+                   .upload = &counted,
+                   .sink = &sink});
+    return answer.finish();
+  } catch (const IoError& error) {
+    if (is_sources || sent_bytes == 0) throw;
+    rethrow(error, "loading an image, after " + base::human_size(sent_bytes) + " were sent");
+  }
+}
+
+std::optional<Image> DockerEngine::find_image(const std::string& reference_or_id) {
+  const auto body = find("/images/" + path_of(reference_or_id) + "/json");
+  return body ? std::optional(read_image(*body)) : std::nullopt;
+}
+
+std::vector<Image> DockerEngine::list_images(const Labels& labels, bool dangling_only) {
+  json filters = json::object();
+  for (const auto& [key, value] : labels)
+    filters["label"].push_back(value.empty() ? key : key + "=" + value);
+  if (dangling_only) filters["dangling"] = {"true"};
+  return read_images(get("/images/json?filters=" + query_of(filters)));
+}
+
+void DockerEngine::remove_image(const std::string& reference_or_id) {
+  remove("/images/" + path_of(reference_or_id) + "?noprune=1&force=0");
+}
+
+void DockerEngine::tag_image(const std::string& reference_or_id, const std::string& repository,
+                             const std::string& tag) {
+  post("/images/" + path_of(reference_or_id) + "/tag?repo=" + wire::percent_encode(repository) +
+       "&tag=" + wire::percent_encode(tag));
+}
+
+}  // namespace davit::engine
