@@ -146,13 +146,11 @@ BackupOutcome run(Context& context, const BackupRequest& request, const Volume& 
   return outcome;
 }
 
-// Changes the record of a volume that may be gone by now. A full disk must not hide what the run came to.
+// Changes the record of a volume that may be gone by now.
 void note(Context& context, const Volume& volume, const std::function<void(volumes::LastBackup&)>& change) {
   try {
-    context.registry.update(volume.uuid, [&](Volume& record) { change(record.last_backup); });
+    context.registry.note(volume.uuid, [&](Volume& record) { change(record.last_backup); });
   } catch (const base::NotFound&) {
-  } catch (const base::IoError& error) {
-    spdlog::error("how the backup of volume {} went cannot be noted: {}", volume.name, error.what());
   }
 }
 

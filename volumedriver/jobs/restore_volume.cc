@@ -3,6 +3,7 @@
 #include <fcntl.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <utility>
 
 #include "base/errors.h"
@@ -23,6 +24,14 @@ namespace {
 // Tries of a restore that meets a store's or a system's passing fault.
 constexpr int kTries = 4;
 constexpr std::chrono::seconds kFirstPause{1}, kLongestPause{60};
+
+// Throws the same once more, with what a person can do about it where that is known: what fails here for want of room
+// is what is restored.
+[[noreturn]] void rethrow_with_advice(const Context& context, const base::IoError& error) {
+  if (error.number() != ENOSPC && error.number() != EDQUOT) throw error;
+  throw base::IoError(std::string(error.what()) + "; make room on the file system of " + context.data_directory +
+                      (error.number() == EDQUOT ? ", or raise the quota" : ""), error.number());
+}
 
 // All that can be read, oldest first, and one that cannot.
 struct Snapshots {
@@ -82,9 +91,13 @@ restore::Result restore_into(Context& context, repo::Repository& repository, con
   job.progress.bytes_total = snapshot.summary ? snapshot.summary->total_bytes_processed : 0;
   options.progress = &job.progress;
   options.stop = stop;
-  options.scan_cache_path = context.scan_cache_path(repository, cache_uuid);
   job.set_phase("restoring");
-  return restore::restore_tree(repository, snapshot.tree, path, root.get(), options);
+  try {
+    options.scan_cache_path = context.scan_cache_path(repository, cache_uuid);
+    return restore::restore_tree(repository, snapshot.tree, path, root.get(), options);
+  } catch (const base::IoError& error) {
+    rethrow_with_advice(context, error);
+  }
 }
 
 }  // namespace
@@ -135,7 +148,8 @@ namespace {
 std::unique_ptr<RepositoryAccess::Hold> wait_for_repository(Context& context, Job& job) {
   for (auto pause = kFirstPause;; pause = std::min(pause * 2, kLongestPause)) {
     try {
-      return context.repository.hold_shared(job.stop.get_token(), [&](const std::string& why) { job.set_phase(why); });
+      return context.repository.hold_shared(
+          job.stop.get_token(), [&](const std::string& why) { job.set_phase(why); });
     } catch (const base::Error& error) {
       spdlog::warn("a restore waits for the repository: {}", error.what());
       job.set_phase(std::string("waiting for the repository: ") + error.what());
@@ -216,8 +230,8 @@ restore::Result restore_volume(Context& context, const std::string& volume_uuid,
 
 restore::Result restore_in_place(Context& context, const Volume& volume, const repo::Snapshot& snapshot, Job& job,
                                  const std::function<void()>& before_replacing) {
-  const auto hold = context.repository.hold_shared(job.stop.get_token(),
-                                                   [&](const std::string& why) { job.set_phase(why); });
+  const auto hold = context.repository.hold_shared(
+      job.stop.get_token(), [&](const std::string& why) { job.set_phase(why); });
   const EitherStop stop(job.stop.get_token(), hold->lost());
   const std::string directory =
       context.registry.prepare_replacement(volume.uuid, [&] { return stop.get().stop_requested(); });

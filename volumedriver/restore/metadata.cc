@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -17,6 +18,12 @@ namespace {
 
 bool is_path_only(repo::NodeType type) {
   return type != repo::NodeType::file && type != repo::NodeType::dir;
+}
+
+// Not one that only this object has (ext4 takes no large attributes, whatever room there is).
+bool lacks_room(int fd) {
+  struct statvfs status;
+  return ::fstatvfs(fd, &status) == 0 && uint64_t{status.f_bavail} * status.f_frsize < (1 << 20);
 }
 
 }  // namespace
@@ -36,7 +43,12 @@ void apply_metadata(int fd, const repo::Node& node, std::vector<std::string>& pr
     const int failed =
         path_only ? ::setxattr(path.c_str(), name, xattr.value.data(), xattr.value.size(), 0)
                   : ::fsetxattr(fd, name, xattr.value.data(), xattr.value.size(), 0);
-    if (failed) note("attribute " + xattr.name);
+    if (!failed) continue;
+    const int number = errno;
+    if (number == EDQUOT || (number == ENOSPC && lacks_room(fd)))
+      base::throw_errno("cannot restore the attribute " + xattr.name, number);
+    errno = number;
+    note("attribute " + xattr.name);
   }
   if (node.type != repo::NodeType::symlink) {
     const mode_t mode = repo::st_mode(node.mode) & 07777;

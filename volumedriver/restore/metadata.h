@@ -11,7 +11,7 @@ namespace davit::restore {
 
 // Through the descriptor alone, so that no name is looked up again. `fd` may be O_PATH: it must be
 // for what cannot be opened (symlinks, fifos, devices). Appends to `problems` what the file system
-// refused.
+// refused. Throws IoError where it is room that lacks.
 void apply_metadata(int fd, const repo::Node& node, std::vector<std::string>& problems);
 
 // Takes from a directory what entries made in it would inherit, and what the node will not replace:

@@ -49,11 +49,25 @@ bool is_transient(int number) {
   }
 }
 
+// What a person can do about it.
+const char* advice(int number) {
+  switch (number) {
+    case ENOSPC:
+      return "; make room on its file system";
+    case EDQUOT:
+      return "; make room there, or raise the quota";
+    case EROFS:
+      return "; mount it read-write";
+    default:
+      return "";
+  }
+}
+
 [[noreturn]] void fail(const std::string& what, int number) {
   try {
     base::throw_errno(what, number);
   } catch (const base::IoError& error) {
-    throw base::IoError(error.what(), number, is_transient(number));
+    throw base::IoError(std::string(error.what()) + advice(number), number, is_transient(number));
   }
 }
 

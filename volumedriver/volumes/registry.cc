@@ -50,7 +50,7 @@ void Registry::Impl::note(const Volume& volume) const {
   try {
     write(volume);
   } catch (const base::Error& error) {
-    spdlog::warn("volume {} is {}, but that could not be noted: {}", volume.name,
+    spdlog::warn("what is known of volume {} ({}) could not be written down: {}", volume.name,
                  state_name(volume.state), error.what());
   }
 }
@@ -280,16 +280,33 @@ void Registry::abandon_replacement(const std::string& uuid) {
   impl_->replacing.erase(uuid);
 }
 
+namespace {
+
+Volume changed(const Volume& before, const std::function<void(Volume&)>& change) {
+  Volume volume = before;
+  change(volume);
+  DAVIT_CHECK(volume.uuid == before.uuid && volume.name == before.name &&
+              volume.state == before.state);
+  return volume;
+}
+
+}  // namespace
+
 Volume Registry::update(const std::string& uuid, const std::function<void(Volume&)>& change) {
   Claim claim = take(*impl_, uuid);
   if (!claim.volume()) throw no_volume(uuid);
-  Volume volume = *claim.volume();
-  change(volume);
-  DAVIT_CHECK(volume.uuid == uuid && volume.name == claim.volume()->name &&
-              volume.state == claim.volume()->state);
+  Volume volume = changed(*claim.volume(), change);
   impl_->write(volume);
   claim.publish(volume);
   return volume;
+}
+
+void Registry::note(const std::string& uuid, const std::function<void(Volume&)>& change) {
+  Claim claim = take(*impl_, uuid);
+  if (!claim.volume()) throw no_volume(uuid);
+  const Volume volume = changed(*claim.volume(), change);
+  impl_->note(volume);
+  claim.publish(volume);
 }
 
 std::optional<Volume> Registry::find(const std::string& name) const {

@@ -115,6 +115,9 @@ class Registry {
   // Changes a record, durably; throws NotFound. `change` must leave uuid, name and state alone and
   // not call update().
   Volume update(const std::string& uuid, const std::function<void(Volume&)>& change);
+  // The same for what is worth knowing, but not worth failing for: where the record cannot be
+  // written (a full disk) the change counts in memory, and is written with the next one.
+  void note(const std::string& uuid, const std::function<void(Volume&)>& change);
 
   std::optional<Volume> find(const std::string& name) const;  // not removed ones
   std::optional<Volume> find_uuid(const std::string& uuid) const;

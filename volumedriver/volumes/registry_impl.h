@@ -57,8 +57,7 @@ struct Registry::Impl {
   std::string removed_path(const std::string& uuid) const { return removed + "/" + uuid; }
 
   void write(const Volume& volume) const;
-  // After a rename has decided: the next start would find the same without this, so a full disk
-  // does not undo it.
+  // Where the record decides nothing (a rename did, or it is history): a full disk undoes nothing.
   void note(const Volume& volume) const;
 
   // registry_recovery.cc

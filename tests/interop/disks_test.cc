@@ -1,0 +1,276 @@
+// Disks that are full, beneath a repository and beneath the
+// volumes.
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <functional>
+#include <optional>
+
+#include "base/errors.h"
+#include "base/fd.h"
+#include "base/files.h"
+#include "base/id.h"
+#include "crypto/sha256.h"
+#include "repo/small_files.h"
+#include "restore/metadata.h"
+#include "support/fake_clock.h"
+#include "support/loop_mount.h"
+#include "support/made_repository.h"
+#include "support/pause_at.h"
+#include "support/quick_repository.h"
+#include "support/restic.h"
+#include "support/rooms.h"
+#include "support/temp_dir.h"
+#include "support/unix_client.h"
+
+namespace davit::jobs {
+namespace {
+
+namespace fs = std::filesystem;
+using test::eventually;
+using test::noise;
+using test::succeeded;
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Not;
+using testing::SizeIs;
+using volumes::State;
+
+constexpr size_t kMiB = 1 << 20;
+
+class Disks : public testing::Test {
+ protected:
+  void SetUp() override {
+    DAVIT_NEEDS_MOUNTS();
+    DAVIT_NEEDS_RESTIC();
+    disk_.emplace("xfs");
+  }
+
+  void begin(const std::string& data, const std::string& repository) {
+    data_ = data;
+    repository_ = repository;
+    if (!fs::exists(repository)) {
+      test::make_quick_repository(repository);
+      base::make_directories(data + "/secrets");
+      base::write_file_atomic(data + "/secrets/repository-password",
+                              base::as_bytes(std::string(test::kQuickPassword) + "\n"));
+    }
+    test::RoomsOptions options;
+    options.clock = &clock_;
+    options.environment = {{"RESTIC_REPOSITORY", repository}, {"RESTIC_PACK_SIZE", "4"}};
+    rooms_.emplace(data, std::move(options));
+    rooms_->start();
+  }
+  void end() { rooms_.reset(); }
+  void begin_again() {
+    end();
+    begin(data_, repository_);
+  }
+
+  // A volume with one small file, saved, and now with much more.
+  void fill(const std::string& name, int files = 24) {
+    rooms_->create(name);
+    rooms_->write(name, "first", "first");
+    ASSERT_EQ(rooms_->backup(name).outcome, Outcome::ok);
+    clock_.advance(std::chrono::hours(1));
+    for (int i = 0; i < files; ++i) rooms_->write(name, "file" + std::to_string(i), noise(i, kMiB));
+  }
+  void expect_filled(const std::string& name, int files = 24) {
+    for (int i = 0; i < files; ++i)
+      EXPECT_EQ(rooms_->read(name, "file" + std::to_string(i)), noise(i, kMiB)) << i;
+  }
+  // Not one block is left, nor an inode.
+  void exhaust() {
+    disk_->fill_but(64 << 10);
+    for (int i = 0;; ++i) {
+      const base::Fd file(::open((*disk_ / ("crumb" + std::to_string(i))).c_str(),
+                                 O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+      if (!file) return;
+      while (::write(file.get(), "x", 1) == 1 && ::fsync(file.get()) == 0)
+        if (::lseek(file.get(), 4095, SEEK_CUR) < 0) return;
+    }
+  }
+  void make_room() {
+    for (const auto& each : fs::directory_iterator(disk_->path()))
+      if (each.path().filename().string().starts_with("crumb")) fs::remove(each.path());
+    disk_->empty();
+  }
+
+  std::string refusal(const std::function<void()>& call) {
+    try {
+      call();
+    } catch (const base::Error& error) {
+      return error.what();
+    }
+    return "accepted";
+  }
+  // What is visible as a file of the repository is whole, and nothing else lies about.
+  void expect_no_half_files() {
+    for (const auto& each : fs::recursive_directory_iterator(repository_)) {
+      if (!each.is_regular_file()) continue;
+      const std::string name = each.path().filename();
+      if (name == "config" || name == "README") continue;
+      const auto id = base::Id::parse(name);
+      ASSERT_TRUE(id) << each.path();
+      EXPECT_EQ(crypto::sha256(base::get_file(each.path())), *id) << each.path();
+    }
+  }
+  void expect_restic_agrees() {
+    const auto check =
+        test::Restic(repository_, test::kQuickPassword).ask({"check", "--read-data"});
+    EXPECT_TRUE(succeeded(check));
+    EXPECT_THAT(check.output, HasSubstr("no errors were found"));
+  }
+  std::vector<std::string> files_in(const std::string& directory) {
+    return base::list_directory(directory);
+  }
+  RestoreOutcome restore_in_place(const std::string& reference, const std::string& target) {
+    return rooms_->manager.restore(
+        {.reference = reference, .target = target, .in_place = true, .options = {}}, {}, {});
+  }
+
+  const test::TempDir dir_;
+  std::optional<test::LoopMount> disk_;
+  test::FakeClock clock_;
+  std::string data_, repository_;
+  std::optional<test::Rooms> rooms_;
+};
+
+// ------------------------------------------------------------------------------------------ full
+
+using FullDisk = Disks;
+
+TEST_F(FullDisk, ABackupFailsWithWhatToDoAndTheNextOneIsWhole) {
+  begin(dir_ / "data", *disk_ / "repository");
+  fill("db");
+  const std::string before = rooms_->read("db", "first");
+  disk_->fill_but(10 * kMiB);
+  const std::string why = refusal([&] { rooms_->backup("db"); });
+  EXPECT_THAT(why, AllOf(HasSubstr(repository_), HasSubstr("No space left on device"),
+                         HasSubstr("make room")));
+  EXPECT_EQ(rooms_->registry.find("db")->last_backup.error, why);
+  EXPECT_EQ(rooms_->driver.get("db")->status.at("last_error"), why);
+  EXPECT_THAT(rooms_->snapshots("db"), SizeIs(1));
+  expect_no_half_files();
+  EXPECT_THAT(files_in(repository_ + "/locks"), IsEmpty());
+  // What is there can be had back meanwhile.
+  rooms_->create("back", {{"from", "db"}});
+  EXPECT_EQ(rooms_->read("back", "first"), before);
+
+  make_room();
+  EXPECT_EQ(rooms_->backup("db").outcome, Outcome::ok);
+  EXPECT_EQ(rooms_->registry.find("db")->last_backup.error, "");
+  expect_restic_agrees();
+  rooms_->create("copy", {{"from", "db"}});
+  expect_filled("copy");
+}
+
+TEST_F(FullDisk, NotEvenALockFits) {
+  begin(dir_ / "data", *disk_ / "repository");
+  fill("db", 1);
+  exhaust();
+  EXPECT_THAT(
+      refusal([&] { rooms_->backup("db"); }),
+      AllOf(HasSubstr(repository_), HasSubstr("No space left on device"), HasSubstr("make room")));
+  expect_no_half_files();
+  EXPECT_THAT(rooms_->snapshots("db"), SizeIs(1));
+  make_room();
+  EXPECT_EQ(rooms_->backup("db").outcome, Outcome::ok);
+  EXPECT_THAT(files_in(repository_ + "/locks"), IsEmpty());
+  expect_restic_agrees();
+}
+
+// The embedded repository: what fills the disk fills that of the records too.
+TEST_F(FullDisk, BeneathBothTheFailureIsKnownAllTheSame) {
+  begin(*disk_ / "data", *disk_ / "data/repository");
+  fill("db");
+  exhaust();
+  const std::string why = refusal([&] { rooms_->backup("db"); });
+  EXPECT_THAT(why, AllOf(HasSubstr("No space left on device"), HasSubstr("make room")));
+  EXPECT_EQ(rooms_->driver.get("db")->status.at("last_error"), why);
+  expect_no_half_files();
+  // Neither a new volume nor a restored one is half there.
+  for (const volumes::OptionMap& options :
+       {volumes::OptionMap{}, volumes::OptionMap{{"from", "db"}}}) {
+    EXPECT_THAT(refusal([&] { rooms_->driver.create("new", options, test::Rooms::budget()); }),
+                HasSubstr("No space left on device"));
+    EXPECT_FALSE(rooms_->driver.get("new"));
+  }
+  make_room();
+  begin_again();
+  EXPECT_FALSE(rooms_->driver.get("new"));
+  EXPECT_EQ(rooms_->backup("db").outcome, Outcome::ok);
+  expect_restic_agrees();
+}
+
+TEST_F(FullDisk, ARestoreFailsWithWhatToDoAndCanBeMadeAgain) {
+  begin(*disk_ / "data", dir_ / "repository");
+  fill("db");
+  ASSERT_EQ(rooms_->backup("db").outcome, Outcome::ok);
+  disk_->fill_but(10 * kMiB);
+  const uint64_t free_before = disk_->free_bytes();
+  rooms_->driver.create("copy", {{"from", "db"}}, test::Rooms::budget());
+  EXPECT_THAT(refusal([&] { rooms_->driver.mount("copy", "id", test::Rooms::budget()); }),
+              AllOf(HasSubstr("not usable"), HasSubstr("No space left on device"),
+                    HasSubstr("make room"), HasSubstr(data_)));
+  EXPECT_EQ(rooms_->registry.find("copy")->state, State::failed);
+  EXPECT_EQ(rooms_->driver.get("copy")->status.at("state"), "failed");
+  EXPECT_THAT(rooms_->driver.get("copy")->status.at("error"), HasSubstr("make room"));
+  EXPECT_THAT(files_in(data_ + "/volumes"), testing::ElementsAre("db"));
+  EXPECT_THAT(files_in(data_ + "/staging"), IsEmpty());
+  EXPECT_TRUE(eventually([&] { return disk_->free_bytes() + kMiB > free_before; }));
+  EXPECT_THAT(refusal([&] { rooms_->manager.wait("copy", {}, {}); }), HasSubstr("make room"));
+  // A restart does not forget that.
+  begin_again();
+  EXPECT_EQ(rooms_->registry.find("copy")->state, State::failed);
+
+  make_room();
+  rooms_->driver.remove("copy");
+  EXPECT_FALSE(rooms_->driver.get("copy"));
+  rooms_->create("copy", {{"from", "db"}});
+  expect_filled("copy");
+}
+
+TEST_F(FullDisk, ARestoreInPlaceLeavesWhatWasThere) {
+  begin(*disk_ / "data", dir_ / "repository");
+  fill("large");
+  const std::string large = rooms_->backup("large").snapshot;
+  fill("db", 1);
+  disk_->fill_but(10 * kMiB);
+  EXPECT_THAT(
+      refusal([&] { restore_in_place(large, "db"); }),
+      AllOf(HasSubstr("No space left on device"), HasSubstr("make room"), HasSubstr(data_)));
+  expect_filled("db", 1);
+  EXPECT_THAT(files_in(rooms_->directory("db")), SizeIs(2));
+  EXPECT_THAT(files_in(data_ + "/staging"), IsEmpty());
+  make_room();
+  restore_in_place(large, "db");
+  expect_filled("db");
+}
+
+// A file system may refuse one large attribute, and the file is restored without it; but not when
+// it is room that lacks.
+TEST_F(FullDisk, AnAttributeThatLacksRoomFailsTheRestore) {
+  const std::string path = *disk_ / "file";
+  const base::Fd file(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  ASSERT_TRUE(file);
+  repo::Node node;
+  node.uid = ::geteuid();
+  node.gid = ::getegid();
+  const std::string value = noise(1, 60'000);
+  node.xattrs.push_back({"user.large", {value.begin(), value.end()}});
+  exhaust();
+  std::vector<std::string> problems;
+  EXPECT_THAT(refusal([&] { restore::apply_metadata(file.get(), node, problems); }),
+              AllOf(HasSubstr("user.large"), HasSubstr("No space left on device")));
+  make_room();
+  restore::apply_metadata(file.get(), node, problems);
+  EXPECT_THAT(problems, IsEmpty());
+}
+
+}  // namespace
+}  // namespace davit::jobs
