@@ -1,4 +1,4 @@
-// Disks that are full, beneath a repository and beneath the
+// Disks that are full, and disks that may only be read, beneath a repository and beneath the
 // volumes.
 #include <fcntl.h>
 #include <gmock/gmock.h>
@@ -270,6 +270,144 @@ TEST_F(FullDisk, AnAttributeThatLacksRoomFailsTheRestore) {
   make_room();
   restore::apply_metadata(file.get(), node, problems);
   EXPECT_THAT(problems, IsEmpty());
+}
+
+// ------------------------------------------------------------------------------------- read-only
+
+class ReadOnlyDisk : public Disks {
+ protected:
+  void SetUp() override {
+    Disks::SetUp();
+    if (IsSkipped() || HasFatalFailure()) return;
+    begin(dir_ / "data", *disk_ / "repository");
+    fill("db", 3);
+    saved_ = rooms_->backup("db").snapshot;
+    clock_.advance(std::chrono::hours(1));
+  }
+  void put_lock(const std::string& host, bool exclusive, std::chrono::minutes age) {
+    repo::LockFile lock;
+    lock.time.time = std::chrono::system_clock::now() - age;
+    lock.hostname = host;
+    lock.username = "root";
+    lock.pid = 4711;
+    lock.exclusive = exclusive;
+    rooms_->repository.get()->save_unpacked(store::Kind::lock, repo::encode_lock(lock));
+  }
+  std::string saved_;
+};
+
+TEST_F(ReadOnlyDisk, WhatWritesSaysWhereAndWhatToDo) {
+  disk_->set_read_only(true);
+  begin_again();
+  const auto says_so =
+      AllOf(HasSubstr(repository_), HasSubstr("read-only"), HasSubstr("mount it read-write"));
+  EXPECT_THAT(refusal([&] { rooms_->backup("db"); }), says_so);
+  EXPECT_THAT(rooms_->registry.find("db")->last_backup.error, says_so);
+  EXPECT_THAT(refusal([&] {
+                rooms_->manager.forget({.targets = {saved_}, .policy = {}, .dry_run = false});
+              }),
+              says_so);
+  EXPECT_THAT(refusal([&] { rooms_->manager.prune(false, {}, {}); }), says_so);
+  EXPECT_THAT(rooms_->manager.status().last_prune_error, says_so);
+  EXPECT_THAT(refusal([&] { rooms_->manager.key_add("second"); }), says_so);
+  EXPECT_THAT(refusal([&] { rooms_->manager.key_passwd("another"); }), says_so);
+  EXPECT_THAT(refusal([&] { restore_in_place(saved_, "db"); }), says_so);
+  // A removal is answered; its last backup waits for better times, with the data.
+  rooms_->driver.remove("db");
+  ASSERT_TRUE(eventually(
+      [&] { return !rooms_->manager.status().removed.at(0).volume.last_backup.error.empty(); }));
+  EXPECT_THAT(rooms_->manager.status().removed.at(0).volume.last_backup.error, says_so);
+
+  disk_->set_read_only(false);
+  begin_again();
+  ASSERT_TRUE(eventually([&] { return rooms_->registry.list_removed().empty(); }));
+  rooms_->settle("db");
+  EXPECT_THAT(rooms_->snapshots("db"), SizeIs(3));
+  EXPECT_THAT(files_in(repository_ + "/locks"), IsEmpty());
+  expect_restic_agrees();
+}
+
+TEST_F(ReadOnlyDisk, WhatReadsGoesOnWithoutALock) {
+  disk_->set_read_only(true);
+  begin_again();
+  EXPECT_THAT(rooms_->snapshots("db"), SizeIs(2));
+  EXPECT_EQ(rooms_->manager.status().repository_state, "ok");
+  size_t listed = 0;
+  rooms_->manager.list_files(saved_, "", true, [&](const ListedNode&) { ++listed; });
+  EXPECT_EQ(listed, 4u);
+  EXPECT_THAT(rooms_->manager.check(true, {}, {}).errors, IsEmpty());
+  rooms_->manager.prune(true, {}, {});
+  EXPECT_THAT(rooms_->manager.forget({.targets = {saved_}, .policy = {}, .dry_run = true}),
+              SizeIs(1));
+  rooms_->create("copy", {{"from", "db"}});
+  expect_filled("copy", 3);
+  const auto restored = rooms_->manager.restore(
+      {.reference = saved_, .target = "more", .in_place = false, .options = {}}, {}, {});
+  EXPECT_THAT(restored.problems, IsEmpty());
+  expect_filled("more", 3);
+  rooms_->create("fresh", {{"from", "auto"}});
+  EXPECT_THAT(files_in(rooms_->directory("fresh")), IsEmpty());
+}
+
+// On a machine that never saw the repository, from a medium on which its user left locks.
+TEST_F(ReadOnlyDisk, LocksThatNobodyCanRemoveAreNotWaitedFor) {
+  put_lock("here-11111111-2222-3333-4444-555555555555", true, std::chrono::minutes(0));  // our own
+  put_lock("elsewhere", true, std::chrono::minutes(31));
+  end();
+  disk_->set_read_only(true);
+  begin_again();
+  rooms_->create("copy", {{"from", "auto"}});
+  rooms_->create("back", {{"from", "db"}});
+  expect_filled("back", 3);
+  EXPECT_THAT(rooms_->manager.check(false, {}, {}).errors, IsEmpty());
+}
+
+// Read-only for us: another machine may be pruning it.
+TEST_F(ReadOnlyDisk, AnExclusiveLockThatIsFreshIsRespected) {
+  put_lock("elsewhere", true, std::chrono::minutes(0));
+  end();
+  disk_->set_read_only(true);
+  begin_again();
+  EXPECT_THAT(refusal([&] {
+                rooms_->driver.create("copy", {{"from", "db"}}, test::Rooms::budget());
+              }),
+              HasSubstr("locked exclusively by elsewhere"));
+  const auto volume =
+      rooms_->registry.create("late", State::restoring, {}, [&](volumes::Volume& record) {
+        record.source_snapshot = saved_;
+        record.source_path = "/volumes/db";
+      });
+  const auto job = rooms_->manager.start_restore(volume.uuid);
+  ASSERT_TRUE(eventually([&] { return job->phase().find("elsewhere") != std::string::npos; }));
+  disk_->set_read_only(false);
+  EXPECT_EQ(rooms_->manager.unlock(true), 1u);
+  disk_->set_read_only(true);
+  rooms_->settle("late");
+  EXPECT_EQ(rooms_->registry.find("late")->state, State::ready);
+}
+
+// As ext4 does by itself after an error. The lock that could not be removed is no obstacle later.
+TEST_F(ReadOnlyDisk, BecomingSoInTheMiddleFailsTheBackupAndLeavesNothingBehind) {
+  rooms_->write("db", "more", noise(99, 2 * kMiB));
+  std::string why;
+  {
+    test::PauseAt pause("archive:done");
+    std::thread backup([&] { why = refusal([&] { rooms_->backup("db"); }); });
+    ASSERT_TRUE(pause.wait_until_reached());
+    disk_->set_read_only(true);
+    pause.release();
+    backup.join();
+  }
+  EXPECT_THAT(why, AllOf(HasSubstr(repository_), HasSubstr("mount it read-write")));
+  EXPECT_THAT(rooms_->snapshots("db"), SizeIs(2));
+  expect_no_half_files();
+  rooms_->create("copy", {{"from", "db"}});
+  expect_filled("copy", 3);
+  disk_->set_read_only(false);
+  EXPECT_EQ(rooms_->backup("db").outcome, Outcome::ok);
+  rooms_->manager.prune(false, {}, {});  // waits for no lock of ours
+  EXPECT_THAT(files_in(repository_ + "/locks"), IsEmpty());
+  expect_restic_agrees();
 }
 
 }  // namespace

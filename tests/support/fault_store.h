@@ -43,6 +43,7 @@ class FaultStore : public store::Store {
   std::optional<uint64_t> find_size(const store::Name& name) override;
   void list(store::Kind kind, const std::function<void(const store::FileInfo&)>& each) override;
   void remove(const store::Name& name) override;
+  bool is_read_only() override { return inner_->is_read_only(); }
   unsigned connections() const override { return inner_->connections(); }
   std::string describe() const override { return inner_->describe(); }
 

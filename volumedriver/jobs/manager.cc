@@ -23,6 +23,7 @@ constexpr unsigned kRestoresAtOnce = 4;
 
 Manager::Manager(Context& context, Hooks hooks)
     : context_(context), hooks_(std::move(hooks)),
+      last_backups_([this](const std::string& uuid) { start_last_backup(uuid); }),
       queue_([this](JobClass job_class) {
         switch (job_class) {
           case JobClass::backup: return static_cast<unsigned>(context_.settings.number("DAVIT_JOBS"));
@@ -30,8 +31,7 @@ Manager::Manager(Context& context, Hooks hooks)
           case JobClass::upkeep: break;
         }
         return 1u;
-      }),
-      last_backups_([this](const std::string& uuid) { start_last_backup(uuid); }) {}
+      }) {}
 
 Manager::~Manager() { stop(); }
 
@@ -77,8 +77,9 @@ void Manager::sweep_caches() {
   }
 }
 
-std::unique_ptr<RepositoryAccess::Hold> Manager::hold_for(Job& job) {
-  return context_.repository.hold_shared(job.stop.get_token(), [&job](const std::string& why) { job.set_phase(why); });
+std::unique_ptr<RepositoryAccess::Hold> Manager::hold_for(Job& job, RepositoryAccess::Use use) {
+  return context_.repository.hold_shared(
+      job.stop.get_token(), [&job](const std::string& why) { job.set_phase(why); }, use);
 }
 
 // ------------------------------------------------------------------------------------------- volume driver

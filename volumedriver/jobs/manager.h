@@ -116,7 +116,8 @@ class Manager : public Operations {
   void refuse_if_in_use(const volumes::Volume& volume) const;
   RestoreOutcome restore_new(const RestoreRequest& request, const Emit& emit, std::stop_token stop);
   RestoreOutcome restore_over(const RestoreRequest& request, const Emit& emit, std::stop_token stop);
-  std::unique_ptr<RepositoryAccess::Hold> hold_for(Job& job);
+  std::unique_ptr<RepositoryAccess::Hold> hold_for(Job& job,
+                                                   RepositoryAccess::Use use = RepositoryAccess::Use::write);
   std::string prune_path() const { return context_.data_directory + "/state/prune.json"; }
   std::string retention_path() const { return context_.data_directory + "/state/removed-retention.json"; }
   // Scan caches of volumes that are gone.
@@ -137,8 +138,8 @@ class Manager : public Operations {
   Pinger pinger_;
   std::mutex aside_mutex_;
   std::vector<Aside> aside_;
-  JobQueue queue_;                               // its jobs use everything above
-  LastBackups last_backups_;                     // its thread submits to the queue: first to go
+  LastBackups last_backups_;                     // its thread submits to the queue, and has ended after stop()
+  JobQueue queue_;                               // its jobs use everything above: first to go
 };
 
 }  // namespace davit::jobs

@@ -83,7 +83,7 @@ upkeep::PrunePlan Manager::prune(bool dry_run, const Emit& emit, std::stop_token
       run_prune(job, plan.get());
       return;
     }
-    const auto hold = hold_for(job);
+    const auto hold = hold_for(job, RepositoryAccess::Use::read);
     hold->repository()->refresh_index();
     job.set_phase("finding what is used");
     *plan = upkeep::plan_prune(*hold->repository(), {.progress = &job.progress, .stop = job.stop.get_token()});
@@ -95,7 +95,7 @@ upkeep::PrunePlan Manager::prune(bool dry_run, const Emit& emit, std::stop_token
 upkeep::CheckReport Manager::check(bool read_data, const Emit& emit, std::stop_token stop) {
   auto report = std::make_shared<upkeep::CheckReport>();
   auto job = queue_.submit("check", "check", JobClass::upkeep, [this, report, read_data](Job& job) {
-    const auto hold = hold_for(job);
+    const auto hold = hold_for(job, RepositoryAccess::Use::read);
     const EitherStop stop(job.stop.get_token(), hold->lost());
     job.set_phase("checking");
     try {

@@ -2,6 +2,8 @@
 
 #include <sys/stat.h>
 
+#include <cerrno>
+
 #include <nlohmann/json.hpp>
 
 #include "base/errors.h"
@@ -159,7 +161,8 @@ void RepositoryAccess::Hold::check() const {
     throw base::IoError("the lock on the repository was lost (the machine slept long, or somebody removed it)", 0, true);
 }
 
-std::unique_ptr<RepositoryAccess::Hold> RepositoryAccess::hold_shared(std::stop_token stop, const OnWait& on_wait) {
+std::unique_ptr<RepositoryAccess::Hold> RepositoryAccess::hold_shared(std::stop_token stop, const OnWait& on_wait,
+                                                                      Use use) {
   for (;;) {
     if (stop.stop_requested()) throw base::Cancelled();
     auto repository = get();
@@ -180,10 +183,16 @@ std::unique_ptr<RepositoryAccess::Hold> RepositoryAccess::hold_shared(std::stop_
     busy_ = true;
     lock.unlock();
     std::unique_ptr<repo::Lock> taken;
+    bool without = false;
     std::string in_the_way;
     std::exception_ptr failure;
     try {
-      taken = take(repository, repo::LockMode::shared);
+      if (use == Use::read && repository->store().is_read_only()) {
+        check_not_exclusively_locked(*repository);
+        without = true;
+      } else {
+        taken = take(repository, repo::LockMode::shared);
+      }
     } catch (const base::Locked& error) {
       in_the_way = error.what();
     } catch (...) {
@@ -193,10 +202,16 @@ std::unique_ptr<RepositoryAccess::Hold> RepositoryAccess::hold_shared(std::stop_
     busy_ = false;
     changed_.notify_all();
     if (failure) std::rethrow_exception(failure);
+    if (without) {
+      spdlog::warn("the repository {} is read-only, so it is read without a lock: let nobody prune it meanwhile",
+                   repository->store().describe());
+      ++shared_;
+      return std::unique_ptr<Hold>(new Hold(*this, std::move(repository), {}));
+    }
     if (taken) {
       lock_ = std::move(taken);
       locked_repository_ = repository;
-      shared_ = 1;
+      ++shared_;
       return std::unique_ptr<Hold>(new Hold(*this, std::move(repository), lock_->lost()));
     }
     tell(lock, on_wait, in_the_way);
@@ -211,12 +226,7 @@ void RepositoryAccess::release_shared() {
   auto ended = std::move(lock_);
   busy_ = true;
   lock.unlock();
-  try {
-    if (ended) ended->release();
-  } catch (const std::exception& error) {
-    spdlog::warn("a lock of ours stays in the repository for now: {}", error.what());
-  }
-  ended.reset();
+  if (ended) release(std::move(ended), *repository);
   lock.lock();
   busy_ = false;
   changed_.notify_all();
@@ -258,17 +268,12 @@ void RepositoryAccess::with_exclusive(std::stop_token stop, const std::shared_pt
       try {
         work(taken->lost());
       } catch (...) {
-        taken.reset();
+        release(std::move(taken), *repository);
         lock.lock();
         leave();
         throw;
       }
-      try {
-        taken->release();
-      } catch (const std::exception& error) {
-        spdlog::warn("a lock of ours stays in the repository for now: {}", error.what());
-      }
-      taken.reset();
+      release(std::move(taken), *repository);
       lock.lock();
       leave();
       return;
@@ -284,8 +289,20 @@ void RepositoryAccess::with_exclusive(std::stop_token stop, const std::shared_pt
 // With busy_ or exclusive_ set: no lock of this process is there.
 std::unique_ptr<repo::Lock> RepositoryAccess::take(const std::shared_ptr<repo::Repository>& repository,
                                                    repo::LockMode mode) {
+  if (repository->store().is_read_only())
+    throw base::IoError("the repository " + repository->store().describe() + " is on a file system that is read-only, "
+                        "so nothing can be saved there or removed: mount it read-write", EROFS);
   remove_left_locks(*repository);
   return repo::Lock::take(*repository, mode, identity(), timing_.lock);
+}
+
+void RepositoryAccess::release(std::unique_ptr<repo::Lock> taken, const repo::Repository& repository) {
+  try {
+    taken->release();
+  } catch (const std::exception& error) {
+    spdlog::warn("a lock of ours stays in the repository for now: {}", error.what());
+    cleaned_.erase(place_of(repository));
+  }
 }
 
 void RepositoryAccess::remove_left_locks(repo::Repository& repository) {
@@ -297,9 +314,13 @@ void RepositoryAccess::remove_left_locks(repo::Repository& repository) {
 }
 
 void RepositoryAccess::check_not_exclusively_locked() {
-  const auto repository = get();
-  for (const auto& info : repo::list_locks(*repository))
-    if (info.lock.exclusive && !is_ours(info))
+  check_not_exclusively_locked(*get());
+}
+
+void RepositoryAccess::check_not_exclusively_locked(const repo::Repository& repository) const {
+  const bool read_only = repository.store().is_read_only();
+  for (const auto& info : repo::list_locks(repository))
+    if (info.lock.exclusive && !is_ours(info) && !(info.stale && read_only))
       throw base::Locked("the repository is locked exclusively by " + info.lock.hostname + " (process " +
                          std::to_string(info.lock.pid) + ") since " + repo::format(info.lock.time) +
                          (info.stale ? "; that lock is stale: davit unlock" : ": try again when it is done"));
@@ -307,7 +328,12 @@ void RepositoryAccess::check_not_exclusively_locked() {
 
 void RepositoryAccess::tidy() {
   try {
-    get()->store().prepare();
+    store::Store& store = get()->store();
+    if (store.is_read_only())
+      spdlog::warn("the repository {} is read-only: volumes can be restored from it, and none can be saved",
+                   store.describe());
+    else
+      store.prepare();
   } catch (const base::IoError& error) {
     spdlog::warn("the repository cannot be tidied up: {}", error.what());
   }
@@ -315,6 +341,7 @@ void RepositoryAccess::tidy() {
 
 void RepositoryAccess::remove_own_stale_locks() {
   const auto repository = get();
+  if (repository->store().is_read_only()) return;
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [&] { return !busy_ && !exclusive_; });
   if (shared_ > 0) return;  // done when that lock was taken, or it is another repository's turn

@@ -50,6 +50,7 @@ class RepositoryAccess {
   bool password_generated() const;                   // made by us, and never exported
 
   // A shared hold on the repository, for all that reads or adds.
+  enum class Use : uint8_t { read, write };
   class Hold {
    public:
     ~Hold();
@@ -72,7 +73,9 @@ class RepositoryAccess {
   using OnWait = std::function<void(const std::string& why)>;
   // Waits as long as locks are in the way; throws Cancelled on `stop`, and what get() throws. `on_wait` is told, at
   // intervals, who is in the way. A thread that has a hold must not ask for another one.
-  std::unique_ptr<Hold> hold_shared(std::stop_token stop, const OnWait& on_wait = {});
+  // A store that is read-only cannot keep a lock: who only reads goes on without one, with a warning in the log, unless
+  // somebody at work elsewhere excludes us; who writes gets an IoError that says so.
+  std::unique_ptr<Hold> hold_shared(std::stop_token stop, const OnWait& on_wait = {}, Use use = Use::write);
   // Locks the repository that the caller has at hand. The caller must have no hold. Holds that others have are waited
   // for; new ones wait once this has waited long. `work` gets a token that tells that the lock was lost.
   void with_exclusive(std::stop_token stop, const std::shared_ptr<repo::Repository>& repository,
@@ -80,7 +83,8 @@ class RepositoryAccess {
 
   repo::LockIdentity identity() const;  // HOST-<installation ID>
   bool is_ours(const repo::LockInfo& info) const;  // of this installation, of this run or a former one
-  // Throws Locked when another program holds the exclusive lock (its forget or prune may be half done).
+  // Throws Locked when another program holds the exclusive lock (its forget or prune may be half done). One that is
+  // stale counts too, except where the store is read-only and nobody can remove it.
   void check_not_exclusively_locked();
   // Locks left by a former process of this installation; done anyway before the first lock is taken.
   void remove_own_stale_locks();
@@ -91,6 +95,9 @@ class RepositoryAccess {
   void release_shared();
   std::unique_ptr<repo::Lock> take(const std::shared_ptr<repo::Repository>& repository, repo::LockMode mode);
   void remove_left_locks(repo::Repository& repository);
+  void check_not_exclusively_locked(const repo::Repository& repository) const;
+  // Gives it back. Where that fails it is removed before the next one is taken. With busy_ or exclusive_ set.
+  void release(std::unique_ptr<repo::Lock> taken, const repo::Repository& repository);
   std::string embedded_path() const;
   std::string marker_path() const;
   void note_repository(const std::string& url, const base::Id& id) const;
@@ -106,7 +113,7 @@ class RepositoryAccess {
 
   std::mutex mutex_;  // protects the rest
   std::condition_variable_any changed_;
-  unsigned shared_ = 0;
+  unsigned shared_ = 0;     // holds, those without a lock among them
   bool busy_ = false;       // somebody takes or gives back the restic lock
   bool exclusive_ = false;
   bool exclusive_urgent_ = false;

@@ -149,7 +149,7 @@ std::unique_ptr<RepositoryAccess::Hold> wait_for_repository(Context& context, Jo
   for (auto pause = kFirstPause;; pause = std::min(pause * 2, kLongestPause)) {
     try {
       return context.repository.hold_shared(
-          job.stop.get_token(), [&](const std::string& why) { job.set_phase(why); });
+          job.stop.get_token(), [&](const std::string& why) { job.set_phase(why); }, RepositoryAccess::Use::read);
     } catch (const base::Error& error) {
       spdlog::warn("a restore waits for the repository: {}", error.what());
       job.set_phase(std::string("waiting for the repository: ") + error.what());
@@ -231,7 +231,7 @@ restore::Result restore_volume(Context& context, const std::string& volume_uuid,
 restore::Result restore_in_place(Context& context, const Volume& volume, const repo::Snapshot& snapshot, Job& job,
                                  const std::function<void()>& before_replacing) {
   const auto hold = context.repository.hold_shared(
-      job.stop.get_token(), [&](const std::string& why) { job.set_phase(why); });
+      job.stop.get_token(), [&](const std::string& why) { job.set_phase(why); }, RepositoryAccess::Use::read);
   const EitherStop stop(job.stop.get_token(), hold->lost());
   const std::string directory =
       context.registry.prepare_replacement(volume.uuid, [&] { return stop.get().stop_requested(); });

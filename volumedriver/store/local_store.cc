@@ -399,4 +399,8 @@ void LocalStore::remove(const Name& name) {
   fault_point("store:remove:done");
 }
 
+bool LocalStore::is_read_only() {
+  return ::faccessat(AT_FDCWD, path_.c_str(), W_OK, AT_EACCESS) != 0 && errno == EROFS;
+}
+
 }  // namespace davit::store

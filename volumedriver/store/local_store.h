@@ -29,6 +29,7 @@ class LocalStore : public Store {
   std::optional<uint64_t> find_size(const Name& name) override;
   void list(Kind kind, const std::function<void(const FileInfo&)>& each) override;
   void remove(const Name& name) override;
+  bool is_read_only() override;
 
   unsigned connections() const override { return 2; }
   std::string describe() const override { return path_; }

@@ -56,6 +56,10 @@ class Store {
   virtual void list(Kind kind, const std::function<void(const FileInfo&)>& each) = 0;
   virtual void remove(const Name& name) = 0;
 
+  // Whether nothing can be written now, nor removed: a file system that is mounted read-only. False
+  // where that shows only when it is tried.
+  virtual bool is_read_only() { return false; }
+
   // How many calls at once make sense.
   virtual unsigned connections() const = 0;
   // What a user would call it, without secrets: "/var/lib/davit/repository", "s3:host/bucket".
