@@ -6,10 +6,10 @@
 
 #include <cerrno>
 #include <cstdio>
-#include <map>
 
 #include "archive/file_job.h"
 #include "archive/file_reader.h"
+#include "archive/frame.h"
 #include "archive/links.h"
 #include "archive/walk.h"
 #include "base/bounded_queue.h"
@@ -27,69 +27,6 @@ constexpr unsigned kReaders = 2;
 // A waiting file keeps its directory open: this bounds descriptors.
 constexpr size_t kWaitingFiles = 64;
 constexpr size_t kWaitingPieces = 256;
-
-std::vector<std::string> split_path(const std::string& path) {
-  std::vector<std::string> names;
-  if (path.empty() || path[0] != '/') throw base::UsageError("not an absolute path: " + path);
-  for (size_t from = 1; from <= path.size();) {
-    const size_t slash = std::min(path.find('/', from), path.size());
-    names.push_back(path.substr(from, slash - from));
-    if (!repo::is_valid_name(names.back()))
-      throw base::UsageError("not a path that a snapshot can have: " + path);
-    from = slash + 1;
-  }
-  return names;
-}
-
-// The few directories above the tree, and the extra files: what a snapshot holds beside the tree
-// itself.
-struct Frame {
-  repo::Node node;
-  std::map<std::string, Frame>
-      entries;  // in the order that trees need: char_traits compare as unsigned
-
-  Frame& directory(const std::string& name) {
-    Frame& frame = entries[name];
-    if (frame.node.name.empty()) {
-      frame.node.name = name;
-      frame.node.type = repo::NodeType::dir;
-      frame.node.mode = repo::go_mode(S_IFDIR | 0700);
-    }
-    return frame;
-  }
-  base::Id save(repo::UploadSession& session) {
-    repo::TreeEncoder encoder;
-    for (auto& [name, frame] : entries) {
-      if (frame.node.type == repo::NodeType::dir && !frame.node.subtree)
-        frame.node.subtree = frame.save(session);
-      encoder.add(frame.node);
-    }
-    return session.save_blob(repo::BlobType::tree, encoder.finish()).id;
-  }
-};
-
-Frame& parent_of(Frame& root, const std::vector<std::string>& names) {
-  Frame* at = &root;
-  for (size_t i = 0; i + 1 < names.size(); ++i) at = &at->directory(names[i]);
-  return *at;
-}
-
-void add_extra(Frame& root, const ExtraFile& extra, const repo::Chunker& chunker,
-               repo::UploadSession& session) {
-  const std::vector<std::string> names = split_path(extra.path);
-  Frame& frame = parent_of(root, names).entries[names.back()];
-  if (!frame.node.name.empty()) throw base::UsageError(extra.path + " is in the snapshot already");
-  frame.node.name = names.back();
-  frame.node.mode = repo::go_mode(S_IFREG | 0600);
-  frame.node.size = extra.bytes.size();
-  frame.node.links = 1;
-  for (base::ByteView rest = extra.bytes; !rest.empty();) {
-    const size_t cut = chunker.next_cut(rest.first(std::min(rest.size(), repo::kMaxChunk)),
-                                        rest.size() <= repo::kMaxChunk);
-    frame.node.content.push_back(session.save_blob(repo::BlobType::data, rest.first(cut)).id);
-    rest = rest.subspan(cut);
-  }
-}
 
 base::Id save_frame(const Source& source, const repo::Node& tree, const repo::Chunker& chunker,
                     repo::UploadSession& session) {
