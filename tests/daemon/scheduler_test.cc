@@ -1,9 +1,13 @@
 // The planner's thread over the real jobs, at a time that the test moves.
 #include "scheduler.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <csignal>
+
+#include "base/fd.h"
 #include "support/fake_clock.h"
 #include "support/pause_at.h"
 #include "support/rooms.h"
@@ -191,6 +195,35 @@ TEST_F(SchedulerTest, ABackupThatFailsIsTriedAtItsNextTime) {
   ASSERT_TRUE(reaches("db", 1));
   // The snapshot is there before the volume's record says so.
   EXPECT_TRUE(eventually([&] { return rooms_->registry.find("db")->last_backup.error.empty(); }));
+}
+
+// Nobody can read the file a moment later either: the snapshots would pile up.
+TEST_F(SchedulerTest, ABackupThatIsPartialWaitsForItsNextTimeAlsoAfterARestart) {
+  rooms_->create("db", {{"schedule", "@hourly"}});
+  rooms_->write("db", "good", "good");
+  rooms_->write("db", "bad", "bad");
+  scheduler_->replan();
+  ASSERT_TRUE(eventually([&] { return scheduler_->next_backup("db").has_value(); }));
+  // Whoever opens a leased file without waiting is turned away, root too.
+  ::signal(SIGIO, SIG_IGN);
+  const base::Fd leased = base::open_file(rooms_->directory("db") + "/bad", O_RDWR);
+  ASSERT_EQ(::fcntl(leased.get(), F_SETLEASE, F_WRLCK), 0);
+  pass(1h);
+  ASSERT_TRUE(reaches("db", 1));
+  let_it_look("db");
+  EXPECT_TRUE(rooms_->snapshots("db")[0].partial);
+  EXPECT_EQ(*scheduler_->next_backup("db"), clock_.now() + 1h);
+  stop();
+  clock_.advance(30min);
+  start();
+  ASSERT_TRUE(eventually([&] { return scheduler_->next_backup("db").has_value(); }));
+  let_it_look("db");
+  EXPECT_EQ(saved("db"), 1u);
+  EXPECT_EQ(*scheduler_->next_backup("db"), clock_.now() + 30min);
+  pass(30min);
+  ASSERT_TRUE(reaches("db", 2));
+  let_it_look("db");
+  EXPECT_EQ(saved("db"), 2u);
 }
 
 }  // namespace

@@ -121,10 +121,23 @@ TEST_F(LastBackup, ThatIsPartialKeepsTheData) {
   rooms().settle("db");
   ASSERT_THAT(manager().status().removed, SizeIs(1));
   EXPECT_THAT(manager().status().removed[0].volume.last_backup.error, HasSubstr("partial"));
+  EXPECT_THAT(rooms().snapshots("db"), SizeIs(1));
+  // However often it is tried, and whatever happens beside it: only what differs adds a snapshot.
+  for (const char* name : {"a", "b"}) {
+    rooms().create(name);
+    clock_.advance(std::chrono::hours(1));
+    const auto before = registry().find_uuid(uuid)->last_backup.attempted;
+    stop();
+    start();
+    rooms().settle("db");
+    EXPECT_NE(registry().find_uuid(uuid)->last_backup.attempted, before);
+    EXPECT_THAT(rooms().snapshots("db"), SizeIs(1));
+  }
   ASSERT_EQ(::fcntl(leased.get(), F_SETLEASE, F_UNLCK), 0);
   EXPECT_EQ(base::as_text(base::get_file(data() + "/removed/" + uuid + "/other")), "other");
   stop();
   ASSERT_TRUE(vanishes("db"));
+  EXPECT_THAT(rooms().snapshots("db"), SizeIs(2));
   rooms().create("db", {{"from", "auto"}});
   EXPECT_EQ(rooms().read("db", "other"), "other");
 }

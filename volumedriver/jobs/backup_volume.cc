@@ -3,6 +3,8 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include <algorithm>
+
 #include "archive/archiver.h"
 #include "base/errors.h"
 #include "base/fault.h"
@@ -11,6 +13,7 @@
 #include "jobs/either_stop.h"
 #include "jobs/forget.h"
 #include "jobs/references.h"
+#include "repo/tree.h"
 #include "repo/upload.h"
 
 namespace davit::jobs {
@@ -26,6 +29,29 @@ std::optional<base::Id> find_parent(const repo::Repository& repository, const st
   for (const auto& file : repository.load_snapshots([](const auto&, const auto&) {}))
     if (file.snapshot.hostname == host && file.snapshot.paths == std::vector{path}) parent = file.id;
   return parent;
+}
+
+// Whether both root trees name the same volume with the same content: directories above it may have changed.
+bool hold_the_same(const repo::Repository& repository, const base::Id& one, const base::Id& other) {
+  if (one == other) return true;
+  const auto nodes = [&](const base::Id& id) {
+    return repo::parse_tree(repository.load_blob(repo::BlobType::tree, id));
+  };
+  const auto is_same = [](const repo::Node& a, const repo::Node& b) {
+    return a.name == b.name && a.subtree && a.subtree == b.subtree;
+  };
+  const auto a = nodes(one), b = nodes(other);
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), is_same);
+}
+
+// The last backup of a removed volume is tried again until it is whole: a former try that came to the same.
+std::optional<base::Id> find_former_try(const repo::Repository& repository, const repo::Snapshot& snapshot) {
+  for (const auto& [id, former] : repository.load_snapshots([](const auto&, const auto&) {}))
+    if (former.time.time == snapshot.time.time && former.hostname == snapshot.hostname &&
+        former.paths == snapshot.paths && former.tags == snapshot.tags &&
+        hold_the_same(repository, former.tree, snapshot.tree))
+      return id;
+  return std::nullopt;
 }
 
 std::string first_problems(const archive::Result& result) {
@@ -128,7 +154,8 @@ BackupOutcome run(Context& context, const BackupRequest& request, const Volume& 
   summary.total_files_processed = result.total_files;
   summary.total_bytes_processed = result.total_bytes;
   snapshot.summary = summary;
-  const base::Id id = repository->save_snapshot(snapshot);
+  const auto former = request.as_of ? find_former_try(*repository, snapshot) : std::nullopt;
+  const base::Id id = former ? *former : repository->save_snapshot(snapshot);
   base::fault_point("backup:snapshot_saved");
   archive::commit_scan_cache(options.scan_cache_path);
 

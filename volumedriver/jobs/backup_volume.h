@@ -10,7 +10,9 @@ namespace davit::jobs {
 struct BackupRequest {
   std::string volume_uuid;
   std::vector<std::string> tags = {};        // beside davit's own
-  std::optional<base::Time> as_of = {};      // the snapshot's time; nothing: when the backup began
+  // The snapshot's time; nothing: when the backup began. With one, a try that comes to the same as a former one adds
+  // no snapshot.
+  std::optional<base::Time> as_of = {};
   bool apply_retention = true;
 };
 
