@@ -6,8 +6,9 @@ docker_cli() { machine_run docker "$@"; }
 
 docker_start() {
   mkdir -p "$ENGINE/docker"
+  printf '{"features": {"containerd-snapshotter": %s}}\n' "$(engine_is containerd && echo true || echo false)" >"$ENGINE/daemon.json"
   # shellcheck disable=SC2086 # a list of words
-  machine_spawn dockerd dockerd --data-root "$ENGINE/docker" -H unix:///run/docker.sock --bridge=none --iptables=false \
+  machine_spawn dockerd dockerd --config-file "$ENGINE/daemon.json" --data-root "$ENGINE/docker" -H unix:///run/docker.sock --bridge=none --iptables=false \
     --exec-opt native.cgroupdriver=cgroupfs ${DOCKERD_ARGS:-}
   wait_until 60 "dockerd (see $ENGINE/dockerd.log)" docker_answers
 }

@@ -1,8 +1,10 @@
 # shellcheck shell=bash
 # Private container engines for tests and the demo: the same words for each of them.
 #
-#   DAVIT_ENGINE   docker-20.10 (default) | docker-26.1 | podman-4.3 | podman-5.4 | podman-4.3-rootless | podman-5.4-rootless
+#   DAVIT_ENGINE   docker-20.10 (default) | docker-26.1 | docker-26.1-containerd | podman-4.3 | podman-5.4 |
+#                  podman-4.3-rootless | podman-5.4-rootless
 #                  The older ones are the host's own packages (whatever their version), the newer ones come from Debian 13.
+#                  …-containerd: with containerd's image store instead of the graph drivers'.
 #   ENGINE         directory of the engine's machine (machine.sh), below the scenario's directory WORK
 #
 #   scenario_begin NAME           makes WORK, takes everything down at exit, shows the logs if it failed
@@ -12,7 +14,7 @@
 #   engine_reboot                 a power cut, then everything up again
 #   engine_import_busybox / engine_import_postgres    images davit-test/busybox, davit-test/postgres
 #   engine_registry_up            a registry on 127.0.0.1:5000 of the machine
-#   engine_is docker|podman|rootless
+#   engine_is docker|podman|rootless|containerd
 # docker.sh and podman.sh say what differs; davit.sh has the words for davit on an engine.
 
 here=$(dirname "${BASH_SOURCE[0]}")
@@ -25,7 +27,7 @@ TEST_UID=7777 # the rootless user, known inside the machine only
 
 engine_is() {
   case $1:$DAVIT_ENGINE in
-    docker:docker-* | podman:podman-* | rootless:*-rootless) return 0 ;;
+    docker:docker-* | podman:podman-* | rootless:*-rootless | containerd:*-containerd) return 0 ;;
     *) return 1 ;;
   esac
 }
@@ -34,7 +36,7 @@ engine_is() {
 engine_tree() {
   case $DAVIT_ENGINE in
     docker-20.10 | podman-4.3 | podman-4.3-rootless) ;;
-    docker-26.1 | podman-5.4 | podman-5.4-rootless) cached debian-13 build_debian13 ;;
+    docker-26.1 | docker-26.1-containerd | podman-5.4 | podman-5.4-rootless) cached debian-13 build_debian13 ;;
     *) die "unknown engine DAVIT_ENGINE=$DAVIT_ENGINE" ;;
   esac
 }

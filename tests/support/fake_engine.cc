@@ -123,8 +123,10 @@ void FakeEngine::set(const std::string& volume, const std::string& name, const s
   const bool known = world_.with([&](World& world) {
     for (auto& [id, each] : world.containers)
       if (each.container.name == name) {
+        auto& volumes = each.container.volumes;
         each.container.state = state;
-        each.container.volumes = {{volume, "davit", "/" + volume}};
+        if (std::none_of(volumes.begin(), volumes.end(), [&](const auto& mount) { return mount.name == volume; }))
+          volumes.push_back({volume, "davit", "/" + volume});
         return true;
       }
     return false;

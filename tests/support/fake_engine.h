@@ -35,7 +35,7 @@ class FakeEngine : public engine::Engine {
   // An image of one layer; its ID.
   std::string add_image(const std::string& reference, const engine::Labels& labels = {},
                         const std::string& layer = "base");
-  // A container that uses one volume; again: a new state.
+  // A container of that name that uses the volume; where it is there already, it gets the state and the volume.
   void set(const std::string& volume, const std::string& container, const std::string& state);
 
   // ---- faults

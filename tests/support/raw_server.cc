@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <sstream>
 
 #include "base/errors.h"
 
@@ -94,13 +95,20 @@ bool RawServer::Connection::take(size_t count, std::string& out) {
   return true;
 }
 
-bool RawServer::Connection::read(Request& request) {
+bool RawServer::Connection::read_head(Request& request) {
   request = {};
   if (!take_line(request.line)) return false;
+  for (std::string line; take_line(line) && !line.empty();) request.head += line + "\n";
+  return true;
+}
+
+bool RawServer::Connection::read(Request& request) { return read_head(request) && read_body(request); }
+
+bool RawServer::Connection::read_body(Request& request) {
   size_t length = 0;
   bool chunked = false;
-  for (std::string line; take_line(line) && !line.empty();) {
-    request.head += line + "\n";
+  std::istringstream head(request.head);
+  for (std::string line; std::getline(head, line);) {
     if (::strncasecmp(line.c_str(), "content-length:", 15) == 0)
       length = std::strtoul(line.c_str() + 15, nullptr, 10);
     if (::strcasecmp(line.c_str(), "transfer-encoding: chunked") == 0) chunked = true;

@@ -25,6 +25,9 @@ class RawServer {
     explicit Connection(int fd) : fd_(fd) {}
     // False at the end of the connection.
     bool read(Request& request);
+    // The same in two steps.
+    bool read_head(Request& request);
+    bool read_body(Request& request);
     // False where the client has gone.
     bool write(std::string_view bytes);
     // A whole answer with a length.

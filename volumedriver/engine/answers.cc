@@ -140,7 +140,8 @@ std::string image_id(const std::string& id) {
 
 std::string message_of(const wire::HttpResponse& response) {
   const json answer = json::parse(response.body, nullptr, /*allow_exceptions=*/false);
-  const std::string words = answer.is_object() ? text_of(answer, "message") : "";
+  std::string words = answer.is_object() ? text_of(answer, "message") : "";
+  std::replace(words.begin(), words.end(), '\n', ' ');
   return words.empty() ? "HTTP " + std::to_string(response.status) : words;
 }
 

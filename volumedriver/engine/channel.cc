@@ -63,24 +63,43 @@ bool is_about_version(const wire::HttpResponse& response) {
   return words.find("client version") != words.npos || words.find("API version") != words.npos;
 }
 
+// Some refusals come as 500, as if the engine itself had failed.
+enum class Meaning { conflict, not_found, final };
+struct Phrase {
+  std::string_view words;
+  Meaning meaning;
+};
+constexpr Phrase kPhrases[] = {
+    {"container state improper", Meaning::conflict},         // Podman: pause, unpause, remove
+    {"top can only be used on running", Meaning::conflict},  // Podman
+    {"name is already in use", Meaning::conflict},           // Podman: create
+    {"network already exists", Meaning::conflict},           // Podman 4
+    {"by ID with more than one tag", Meaning::conflict},     // Podman
+    {"required plugin missing", Meaning::not_found},         // Podman: volume create
+    {"payload does not match any of", Meaning::final},       // Podman: load
+    {"invalid reference format", Meaning::final},            // Docker 20.10
+    {" is not paused", Meaning::conflict},                   // Docker
+};
+
 [[noreturn]] void refuse(const Call& call, const wire::HttpResponse& response) {
+  const std::string words = message_of(response);
   const std::string path = call.path.substr(0, call.path.find('?'));
-  const std::string message = "the engine refused " +
-                              (call.method == "GET" ? "" : call.method + " ") + path + ": " +
-                              message_of(response);
-  switch (response.status) {
-    case 400:
-      throw base::UsageError(message);
-    case 404:
-      throw base::NotFound(message);
-    case 409:
-      throw base::Conflict(message);
-    default:
-      if (response.status >= 400 && response.status < 500 &&
-          !wire::is_transient_status(response.status))
-        throw base::Error(message);
-      throw IoError(message, 0, wire::is_transient_status(response.status));
-  }
+  const std::string message =
+      "the engine refused " + (call.method == "GET" ? "" : call.method + " ") + path + ": " + words;
+  const int status = response.status;
+  std::optional<Meaning> meaning;
+  if (status == 404) meaning = Meaning::not_found;
+  if (status == 409) meaning = Meaning::conflict;
+  if (status == 500)
+    for (const Phrase& phrase : kPhrases)
+      if (!meaning && words.find(phrase.words) != words.npos) meaning = phrase.meaning;
+  if (meaning == Meaning::not_found) throw base::NotFound(message);
+  if (meaning == Meaning::conflict) throw base::Conflict(message);
+  if (meaning == Meaning::final) throw IoError(message, 0, false);
+  if (status == 400) throw base::UsageError(message);
+  const bool transient = wire::is_transient_status(status);
+  if (status >= 400 && status < 500 && !transient) throw base::Error(message);
+  throw IoError(message, 0, transient);
 }
 
 }  // namespace

@@ -114,7 +114,11 @@ ContainerDetails DockerEngine::inspect_container(const std::string& id_or_name) 
 }
 
 std::string DockerEngine::top(const std::string& id) {
-  return get(container_path(id, "/top"));
+  std::string body = get(container_path(id, "/top"));
+  // So Podman 4 answers of one that does not run.
+  if (body.find_first_not_of(" \n") == body.npos)
+    throw base::Conflict("the engine names no processes of container " + id + ": it does not run");
+  return body;
 }
 
 std::string DockerEngine::changes(const std::string& id) {

@@ -94,7 +94,8 @@ struct Image {
 struct CommitRequest {
   std::string container_id;
   std::string repository, tag;
-  Labels labels;      // added to the container's; neither may hold a line's end
+  // Added to the container's. No line ends; Podman 4 keeps the backslash that is put before each of " \ $.
+  Labels labels;
   bool pause = true;  // for as long as the commit takes; what is paused already stays paused
   std::string comment;
 };
@@ -117,8 +118,8 @@ class Engine {
   virtual std::string top(const std::string& id) = 0;
   // JSON: what differs from its image. May take minutes on some storage drivers.
   virtual std::string changes(const std::string& id) = 0;
-  virtual void pause(const std::string& id) = 0;    // Conflict or IoError where it is paused, or does not run
-  virtual void unpause(const std::string& id) = 0;  // Conflict or IoError where it is not paused
+  virtual void pause(const std::string& id) = 0;    // Conflict where it is paused, or does not run
+  virtual void unpause(const std::string& id) = 0;  // Conflict where it is not paused
   // The new container's ID. Conflict: the name is taken; NotFound: no such image.
   virtual std::string create_container(const std::string& name, const std::string& body_json) = 0;
   virtual void start_container(const std::string& id) = 0;  // one that runs is fine
@@ -149,7 +150,7 @@ class Engine {
   // ---- networks and volumes
   virtual std::vector<std::string> list_networks() = 0;  // names
   virtual std::optional<std::string> find_network(const std::string& name) = 0;  // JSON
-  virtual std::string create_network(const std::string& body_json) = 0;          // its ID
+  virtual std::string create_network(const std::string& body_json) = 0;          // its ID; Conflict: the name is taken
   virtual void remove_network(const std::string& name) = 0;                      // one that is gone is fine
   virtual void connect_network(const std::string& network, const std::string& body_json) = 0;
   virtual std::optional<std::string> find_volume(const std::string& name) = 0;  // JSON

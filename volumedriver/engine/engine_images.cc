@@ -1,4 +1,4 @@
-#include <exception>
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/errors.h"
@@ -24,6 +24,49 @@ std::string quoted(const std::string& text) {
   return word + '"';
 }
 
+bool is_small(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
+}
+
+// [a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*
+bool is_component(std::string_view text) {
+  for (size_t at = 0; at < text.size();) {
+    const size_t begin = at;
+    while (at < text.size() && is_small(text[at])) ++at;
+    if (at == begin || at == text.size()) return at > begin;
+    const size_t mark = at;
+    while (at < text.size() && !is_small(text[at])) ++at;
+    const std::string_view between = text.substr(mark, at - mark);
+    if (between != "." && between != "_" && between != "__" &&
+        between.find_first_not_of('-') != between.npos)
+      return false;
+  }
+  return false;
+}
+
+bool is_tag_character(char c) {
+  return is_small(c) || (c >= 'A' && c <= 'Z') || c == '_' || c == '.' || c == '-';
+}
+
+// An engine may find out only when the image is made and has no name. The first component may be a
+// registry, about which it is left to the engine.
+void check_reference(const std::string& repository, const std::string& tag) {
+  bool good = !repository.empty() && repository.size() <= 255 && !tag.empty() &&
+              tag.size() <= 128 && tag.front() != '.' && tag.front() != '-' &&
+              std::all_of(tag.begin(), tag.end(), is_tag_character);
+  size_t begin = 0;
+  if (const size_t slash = repository.find('/'); slash != repository.npos) {
+    const std::string first = repository.substr(0, slash);
+    if (first == "localhost" || first.find_first_of(".:") != first.npos) begin = slash + 1;
+  }
+  while (good && begin <= repository.size()) {
+    const size_t end = std::min(repository.find('/', begin), repository.size());
+    good = is_component(std::string_view(repository).substr(begin, end - begin));
+    begin = end + 1;
+  }
+  if (!good) throw base::UsageError("'" + repository + ":" + tag + "' is no name of an image");
+}
+
 std::string commit_path(const CommitRequest& request) {
   std::string path = "/commit?container=" + wire::percent_encode(request.container_id) +
                      "&repo=" + wire::percent_encode(request.repository) +
@@ -43,15 +86,18 @@ std::string commit_path(const CommitRequest& request) {
 }  // namespace
 
 std::string DockerEngine::commit(const CommitRequest& request, std::stop_token stop) {
-  // Podman cannot do without a body.
-  return image_id(read_id(channel_
-                              .call({.method = "POST",
-                                     .path = commit_path(request),
-                                     .body = "{}",
-                                     .deadlines = silence(),
-                                     .stop = std::move(stop),
-                                     .once = true})
-                              .body));
+  check_reference(request.repository, request.tag);
+  const Call call{.method = "POST",
+                  .path = commit_path(request),
+                  .body = "{}",  // Podman cannot do without
+                  .deadlines = silence(),
+                  .stop = std::move(stop),
+                  .once = true};
+  try {
+    return image_id(read_id(channel_.call(call).body));
+  } catch (const IoError& error) {
+    rethrow(error, "committing container " + request.container_id);
+  }
 }
 
 void DockerEngine::save_image(const std::string& reference,

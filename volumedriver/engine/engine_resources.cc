@@ -30,7 +30,10 @@ std::optional<std::string> DockerEngine::find_network(const std::string& name) {
 }
 
 std::string DockerEngine::create_network(const std::string& body_json) {
-  return read_id(post("/networks/create", body_json, /*once=*/true));
+  // Else Docker before 25 makes a second one of the same name.
+  json body = json::parse(body_json);
+  body["CheckDuplicate"] = true;
+  return read_id(post("/networks/create", body.dump(), /*once=*/true));
 }
 
 void DockerEngine::remove_network(const std::string& name) {
