@@ -1,4 +1,4 @@
-// The lock protocol with the real restic as the other party.
+// The lock protocol with two real restics, 0.14 (or the one in PATH) and 0.18, as the other party.
 #include "repo/lock.h"
 
 #include <gmock/gmock.h>
@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <sys/wait.h>
 
+#include <optional>
 #include <thread>
 
 #include "base/errors.h"
@@ -18,9 +19,10 @@ namespace {
 
 using namespace std::chrono_literals;
 
-struct InteropLock : testing::Test {
+struct InteropLock : testing::TestWithParam<test::ResticVersion> {
   void SetUp() override {
-    DAVIT_NEEDS_RESTIC();
+    DAVIT_NEEDS_RESTIC_VERSION(GetParam());
+    restic.emplace(directory / "repository", "p", test::restic_program(GetParam()));
     repository = Repository::init(store::open_store(directory / "repository"), "p");
   }
   std::unique_ptr<Lock> take(LockMode mode) {
@@ -29,30 +31,32 @@ struct InteropLock : testing::Test {
   size_t locks() { return list_locks(*repository).size(); }
 
   test::TempDir directory;
-  test::Restic restic{directory / "repository", "p"};
+  std::optional<test::Restic> restic;
   std::unique_ptr<Repository> repository;
 };
+INSTANTIATE_TEST_SUITE_P(With, InteropLock, testing::ValuesIn(test::kResticVersions),
+                         test::version_name);
 
-TEST_F(InteropLock, ResticRefusesToPruneWhileWeShare) {
+TEST_P(InteropLock, ResticRefusesToPruneWhileWeShare) {
   auto lock = take(LockMode::shared);
-  const auto prune = restic.ask({"prune"});
+  const auto prune = restic->ask({"prune"});
   EXPECT_NE(prune.exit_code, 0);
   EXPECT_THAT(prune.errors, testing::HasSubstr("host-0f5c"));
-  const auto backup = restic.start({"backup", "--stdin", "--stdin-filename", "x"});
+  const auto backup = restic->start({"backup", "--stdin", "--stdin-filename", "x"});
   backup->write_input("both may share");
   EXPECT_TRUE(succeeded(backup->wait()));
   lock->release();
-  EXPECT_TRUE(succeeded(restic.ask({"prune"})));
+  EXPECT_TRUE(succeeded(restic->ask({"prune"})));
 }
 
-TEST_F(InteropLock, ResticRefusesEverythingWhileWeExclude) {
+TEST_P(InteropLock, ResticRefusesEverythingWhileWeExclude) {
   const auto lock = take(LockMode::exclusive);
-  EXPECT_NE(restic.ask({"backup", "--stdin", "--stdin-filename", "x"}).exit_code, 0);
-  EXPECT_NE(restic.ask({"prune"}).exit_code, 0);
+  EXPECT_NE(restic->ask({"backup", "--stdin", "--stdin-filename", "x"}).exit_code, 0);
+  EXPECT_NE(restic->ask({"prune"}).exit_code, 0);
 }
 
-TEST_F(InteropLock, WeRefuseToExcludeWhileResticShares) {
-  const auto backup = restic.start({"backup", "--stdin", "--stdin-filename", "x"});
+TEST_P(InteropLock, WeRefuseToExcludeWhileResticShares) {
+  const auto backup = restic->start({"backup", "--stdin", "--stdin-filename", "x"});
   backup->write_input("still coming");
   while (locks() == 0) std::this_thread::yield();
   EXPECT_FALSE(list_locks(*repository).at(0).lock.exclusive);
@@ -63,8 +67,8 @@ TEST_F(InteropLock, WeRefuseToExcludeWhileResticShares) {
 }
 
 // restic waits 200 ms after it wrote its exclusive lock; there it is stopped.
-TEST_F(InteropLock, WeRefuseEverythingWhileResticExcludes) {
-  const auto check = restic.start({"check"});
+TEST_P(InteropLock, WeRefuseEverythingWhileResticExcludes) {
+  const auto check = restic->start({"check"});
   while (locks() == 0) std::this_thread::yield();
   ASSERT_EQ(::kill(check->pid(), SIGSTOP), 0);
   int status = 0;
@@ -79,11 +83,11 @@ TEST_F(InteropLock, WeRefuseEverythingWhileResticExcludes) {
 }
 
 // `restic unlock` tests a local pid with a signal that would end us; ours is never local to it.
-TEST_F(InteropLock, ResticUnlockLeavesALiveLockAndItsHolderAlone) {
+TEST_P(InteropLock, ResticUnlockLeavesALiveLockAndItsHolderAlone) {
   const auto lock = take(LockMode::shared);
-  EXPECT_TRUE(succeeded(restic.ask({"unlock"})));
+  EXPECT_TRUE(succeeded(restic->ask({"unlock"})));
   EXPECT_EQ(locks(), 1u);
-  EXPECT_TRUE(succeeded(restic.ask({"unlock", "--remove-all"})));
+  EXPECT_TRUE(succeeded(restic->ask({"unlock", "--remove-all"})));
   EXPECT_EQ(locks(), 0u);
 }
 

@@ -25,21 +25,18 @@ using test::Restic;
 using test::succeeded;
 using test::tree_manifest;
 using test::VolumeFixture;
+using Version = test::ResticVersion;
 using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::Not;
 
-enum class Version { installed, v018 };
-
 class ResticVersions : public testing::TestWithParam<Version> {
  protected:
   void SetUp() override {
-    DAVIT_NEEDS_RESTIC();
-    if (is_018()) DAVIT_NEEDS_RESTIC_018();
+    DAVIT_NEEDS_RESTIC_VERSION(GetParam());
     if (::geteuid() != 0) DAVIT_SKIP("only root can restore owners");
   }
   static bool is_018() { return GetParam() == Version::v018; }
-  static std::string program() { return is_018() ? test::restic_018() : ""; }
 
   // What restic can save: no paths over PATH_MAX; before 0.16 no raw targets of symlinks.
   static test::TreeSpec spec(uint64_t seed) {
@@ -63,13 +60,12 @@ class ResticVersions : public testing::TestWithParam<Version> {
   }
 
   VolumeFixture fixture{VolumeFixture::Kind::real};
-  Restic restic{fixture.repository_path(), VolumeFixture::kPassword, program()};
+  Restic restic{fixture.repository_path(), VolumeFixture::kPassword,
+                test::restic_program(GetParam())};
 };
 
-INSTANTIATE_TEST_SUITE_P(Under, ResticVersions, testing::Values(Version::installed, Version::v018),
-                         [](const auto& info) {
-                           return info.param == Version::v018 ? "v018" : "installed";
-                         });
+INSTANTIATE_TEST_SUITE_P(Under, ResticVersions, testing::ValuesIn(test::kResticVersions),
+                         test::version_name);
 
 TEST_P(ResticVersions, ChecksRestoresAndPrunesOurs) {
   const std::string volume = fixture.volume("v");
@@ -111,7 +107,7 @@ TEST_P(ResticVersions, ChecksRestoresAndPrunesOurs) {
 
 TEST_P(ResticVersions, IsCheckedPrunedAndRestoredByUs) {
   const std::string directory = fixture.path() + "/theirs";
-  const Restic theirs(directory, VolumeFixture::kPassword, program());
+  const Restic theirs(directory, VolumeFixture::kPassword, test::restic_program(GetParam()));
   ASSERT_TRUE(succeeded(theirs.ask({"init"})));
   const std::string volume = fixture.volume("v");
   test::make_tree(volume, spec(3));
@@ -156,8 +152,7 @@ TEST_P(ResticVersions, IsCheckedPrunedAndRestoredByUs) {
 
 // What 0.14 does not have.
 class Restic018 : public ResticVersions {};
-INSTANTIATE_TEST_SUITE_P(Only, Restic018, testing::Values(Version::v018),
-                         [](const auto&) { return "v018"; });
+INSTANTIATE_TEST_SUITE_P(Only, Restic018, testing::Values(Version::v018), test::version_name);
 
 // It decodes and encodes trees again: they must be byte for byte what it would write.
 TEST_P(Restic018, FindsNothingToRewriteOrRepair) {

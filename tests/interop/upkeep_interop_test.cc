@@ -1,10 +1,12 @@
-// Our prune and check, and the real restic, on the same repositories.
+// Our prune and check, and two real restics, 0.14 (or the one in PATH) and 0.18, on the same
+// repositories.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <atomic>
 #include <filesystem>
 #include <fstream>
+#include <optional>
 #include <random>
 #include <thread>
 
@@ -60,12 +62,15 @@ Files mix(uint64_t seed, int count) {
   return files;
 }
 
-class UpkeepInterop : public ::testing::Test {
+class UpkeepInterop : public ::testing::TestWithParam<test::ResticVersion> {
  protected:
-  void SetUp() override { DAVIT_NEEDS_RESTIC(); }
+  void SetUp() override {
+    DAVIT_NEEDS_RESTIC_VERSION(GetParam());
+    restic_.emplace(path_, "password", test::restic_program(GetParam()));
+  }
   // What it says; throws that where it fails.
   std::string run_restic(std::vector<std::string> arguments) {
-    const test::Outcome outcome = restic_.ask(std::move(arguments));
+    const test::Outcome outcome = restic_->ask(std::move(arguments));
     if (outcome.exit_code != 0) throw base::Error(outcome.output + outcome.errors);
     return outcome.output;
   }
@@ -103,10 +108,12 @@ class UpkeepInterop : public ::testing::Test {
 
   test::TempDir directory_;
   std::string path_ = directory_ / "repository";
-  test::Restic restic_{path_, "password"};
+  std::optional<test::Restic> restic_;
 };
+INSTANTIATE_TEST_SUITE_P(With, UpkeepInterop, ::testing::ValuesIn(test::kResticVersions),
+                         test::version_name);
 
-TEST_F(UpkeepInterop, ResticChecksAndRestoresWhatWePruned) {
+TEST_P(UpkeepInterop, ResticChecksAndRestoresWhatWePruned) {
   const auto repository = init();
   std::vector<base::Id> all;
   std::map<base::Id, Files> kept;
@@ -127,7 +134,7 @@ TEST_F(UpkeepInterop, ResticChecksAndRestoresWhatWePruned) {
   EXPECT_THAT(run_restic({"prune"}), ContainsRegex("total prune: +0 blobs"));
 }
 
-TEST_F(UpkeepInterop, WePruneWhatResticWrote) {
+TEST_P(UpkeepInterop, WePruneWhatResticWrote) {
   run_restic({"init"});
   std::map<std::string, Files> kept;
   for (uint64_t seed = 0; seed < 6; ++seed) {
@@ -151,7 +158,7 @@ TEST_F(UpkeepInterop, WePruneWhatResticWrote) {
               HasSubstr("\"data_blobs\":0,"));
 }
 
-TEST_F(UpkeepInterop, WeCheckWhatResticPrunedOfOurs) {
+TEST_P(UpkeepInterop, WeCheckWhatResticPrunedOfOurs) {
   const auto repository = init();
   std::map<base::Id, Files> kept;
   for (uint64_t seed = 0; seed < 6; ++seed) {
@@ -172,80 +179,87 @@ TEST_F(UpkeepInterop, WeCheckWhatResticPrunedOfOurs) {
 }
 
 // Locks are all that keeps them apart.
-TEST_F(UpkeepInterop, BackupsOfBothAndOurPruneWorkOnOneRepositoryAtOnce) {
+TEST_P(UpkeepInterop, BackupsAndPrunesOfBothWorkOnOneRepositoryAtOnce) {
   init();
   const repo::LockTiming quick{.settle = std::chrono::milliseconds(200)};
-  const auto with_lock = [&](repo::Repository& repository, repo::LockMode mode, auto&& work) {
+  const auto take = [&](repo::Repository& repository, repo::LockMode mode) {
     const auto deadline = std::chrono::steady_clock::now() + std::chrono::minutes(3);
     for (;;) {
-      std::unique_ptr<repo::Lock> lock;
       try {
-        lock = repo::Lock::take(repository, mode, {.host = "made"}, quick);
+        return repo::Lock::take(repository, mode, {.host = "made"}, quick);
       } catch (const base::Locked&) {
         if (std::chrono::steady_clock::now() > deadline) throw;
         std::this_thread::yield();
-        continue;
       }
-      work();
-      lock->release();
-      return;
     }
   };
   std::atomic<int> running{2};
   std::map<std::string, Files> theirs;
   std::map<base::Id, Files> ours;
-  int prunes = 0;
+  int prunes = 0, their_prunes = 0;
   base::Crew crew({});
+  // False where a lock of ours was in the way.
+  const auto did = [](const auto& work) {
+    try {
+      work();
+      return true;
+    } catch (const base::Error& error) {
+      if (std::string(error.what()).find("locked") == std::string::npos) throw;
+      return false;
+    }
+  };
   crew.start("restic", [&] {
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::minutes(3);
+    const auto until_done = [&](const auto& work) {
+      while (!did(work))
+        if (std::chrono::steady_clock::now() > deadline)
+          throw base::Error("restic never gets the lock");
+    };
     for (uint64_t seed = 0; seed < 6; ++seed) {
       const Files files = mix(seed, 25);
-      const auto deadline = std::chrono::steady_clock::now() + std::chrono::minutes(3);
-      for (bool done = false; !done;) {
-        try {
-          theirs[restic_backup(files)] = files;
-          done = true;
-        } catch (const base::Error& error) {
-          if (std::string(error.what()).find("locked") == std::string::npos) throw;
-          if (std::chrono::steady_clock::now() > deadline) throw;
-        }
-      }
+      until_done([&] { theirs[restic_backup(files)] = files; });
+      if (did([&] { run_restic({"prune", "--max-unused", "0"}); })) ++their_prunes;
     }
     --running;
+    until_done([&] { run_restic({"prune", "--max-unused", "0"}); });
+    ++their_prunes;
   });
   crew.start("ours", [&] {
     const auto repository = open();
     for (uint64_t seed = 0; seed < 12; ++seed) {
       const Files files = mix(seed / 2, 25);
-      with_lock(*repository, repo::LockMode::shared, [&] {
-        // Cut as restic cuts them only where one piece is enough; what is shared is shared.
-        const auto id = test::save_files(*repository, files, test::packs_of(1 << 20), 512 << 10);
-        if (seed % 2)
-          ours[id] = files;
-        else
-          repository->store().remove({Kind::snapshot, id});
-      });
+      const auto lock = take(*repository, repo::LockMode::shared);
+      // Cut as restic cuts them only where one piece is enough; what is shared is shared.
+      const auto id = test::save_files(*repository, files, test::packs_of(1 << 20), 512 << 10);
+      if (seed % 2)
+        ours[id] = files;
+      else
+        repository->store().remove({Kind::snapshot, id});
+      lock->release();
     }
     --running;
   });
   crew.start("prune", [&] {
     const auto repository = open();
     while (running > 0) {
-      upkeep::PrunePlan plan;
       try {
-        with_lock(*repository, repo::LockMode::shared, [&] {
-          repository->refresh_index();
-          plan = upkeep::plan_prune(*repository, {});
-        });
-        execute_prune(*repository, plan, {}, [&](const auto& second_phase) {
-          with_lock(*repository, repo::LockMode::exclusive, second_phase);
-        });
+        const auto shared = take(*repository, repo::LockMode::shared);
+        repository->refresh_index();
+        execute_prune(*repository, upkeep::plan_prune(*repository, {}), {},
+                      [&](const auto& second_phase) {
+                        shared->release();
+                        const auto exclusive = take(*repository, repo::LockMode::exclusive);
+                        second_phase();
+                        exclusive->release();
+                      });
         ++prunes;
-      } catch (const base::Locked&) {
+      } catch (const base::Conflict&) {  // restic has pruned between the phases
       }
     }
   });
   crew.join();
   EXPECT_GT(prunes, 0);
+  EXPECT_GT(their_prunes, 0);
   const auto repository = open();
   prune(*repository);
   EXPECT_THAT(errors(*repository), IsEmpty());

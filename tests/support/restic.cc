@@ -73,6 +73,14 @@ const std::string& restic_018() {
   return path;
 }
 
+std::string version_name(const testing::TestParamInfo<ResticVersion>& info) {
+  return info.param == ResticVersion::v018 ? "v018" : "installed";
+}
+
+std::string restic_program(ResticVersion version) {
+  return version == ResticVersion::v018 ? restic_018() : "";
+}
+
 testing::AssertionResult succeeded(const Outcome& outcome) {
   if (outcome.exit_code == 0) return testing::AssertionSuccess();
   return testing::AssertionFailure() << "exit code " << outcome.exit_code << "\n"

@@ -42,6 +42,13 @@ class Restic {
 // minutes where it has not been got yet. Throws base::Error saying why it cannot be had.
 const std::string& restic_018();
 
+// The two that tests run with, as their parameter: the one in PATH (Debian 12's 0.14), and 0.18.
+enum class ResticVersion : uint8_t { installed, v018 };
+inline constexpr ResticVersion kResticVersions[] = {ResticVersion::installed, ResticVersion::v018};
+std::string version_name(const testing::TestParamInfo<ResticVersion>& info);
+// For Restic's constructor. Throws as restic_018().
+std::string restic_program(ResticVersion version);
+
 // For EXPECT_TRUE: success, or all that it said.
 testing::AssertionResult succeeded(const Outcome& outcome);
 
@@ -55,6 +62,14 @@ testing::AssertionResult succeeded(const Outcome& outcome);
     if (std::getenv("CI") != nullptr) FAIL() << error.what(); \
     GTEST_SKIP() << error.what();                             \
   }                                                           \
+  static_assert(true)
+
+#define DAVIT_NEEDS_RESTIC_VERSION(version)              \
+  if ((version) == ::davit::test::ResticVersion::v018) { \
+    DAVIT_NEEDS_RESTIC_018();                            \
+  } else {                                               \
+    DAVIT_NEEDS_RESTIC();                                \
+  }                                                      \
   static_assert(true)
 
 #define DAVIT_NEEDS_RESTIC()                                           \
