@@ -150,7 +150,7 @@ std::vector<ForgetGroup> decide_removed_volumes(Context& context, const repo::Re
   for (const auto& [name, when] : removed) {
     if (context.registry.find(name)) continue;  // made again: its own rule counts
     const auto pending = context.registry.list_removed();
-    if (std::any_of(pending.begin(), pending.end(), [&](const auto& volume) { return volume.name == name; }))
+    if (std::any_of(pending.begin(), pending.end(), [&name = name](const auto& volume) { return volume.name == name; }))
       continue;  // its last backup is not stored yet
     const auto snapshots = snapshots_of(context, repository, name);
     groups.push_back(explain(context, name, snapshots,
