@@ -71,6 +71,7 @@ C
 
 # podman_service_up: the API service, which Davit asks about containers.
 podman_service_up() {
+  machine_run rm -f "$(podman_socket)" # one that was killed leaves it behind
   if engine_is rootless; then
     ENGINE_ENV=$(podman_user_environment) machine_spawn podman-service \
       setpriv --reuid $TEST_UID --regid $TEST_UID --clear-groups podman system service -t 0 "unix://$(podman_socket)"
