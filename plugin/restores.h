@@ -15,6 +15,12 @@ class Restores : public driver::Background {
   void start_restore(const std::string& uuid) override { manager_.start_restore(uuid); }
   std::optional<Progress> wait_restore(const std::string& uuid, const driver::Budget& budget) override;
   void cancel_restore(const std::string& uuid) override { manager_.cancel(uuid); }
+  void volume_is_mounted(const std::string& uuid, const std::string& id) override {
+    manager_.mounts().mounted(uuid, id);
+  }
+  void volume_is_unmounted(const std::string& uuid, const std::string& id) override {
+    manager_.mounts().unmounted(uuid, id);
+  }
   void start_last_backup(const std::string& uuid) override { manager_.start_last_backup(uuid); }
   void start_sweep() override { sweep_(); }
   void volume_was_made(const std::string& name) override { manager_.volume_was_made(name); }

@@ -10,7 +10,7 @@
 #include "base/errors.h"
 #include "base/fault.h"
 #include "base/files.h"
-#include "base/synchronized.h"
+#include "fake_background.h"
 #include "support/fake_clock.h"
 #include "support/temp_dir.h"
 #include "support/unix_client.h"
@@ -28,60 +28,6 @@ Budget soon() {
 Budget spent() {
   return {Clock::now()};
 }
-
-// Restores end when the test says so.
-class FakeBackground : public Background {
- public:
-  explicit FakeBackground(volumes::Registry& registry) : registry_(registry) {}
-
-  std::optional<Source> resolve(const std::string& reference, const std::string& volume,
-                                const Budget&) override {
-    note("resolve " + reference + " for " + volume);
-    if (resolving) resolving->wait();
-    if (failure) std::rethrow_exception(failure);
-    return source;
-  }
-  void start_restore(const std::string& uuid) override { note("restore " + name_of(uuid)); }
-  std::optional<Progress> wait_restore(const std::string& uuid, const Budget& budget) override {
-    if (const auto act = std::exchange(on_wait, nullptr)) act(uuid);
-    if (running && !budget.stop.stop_requested()) return running;
-    return std::nullopt;
-  }
-  void cancel_restore(const std::string& uuid) override { note("cancel " + name_of(uuid)); }
-  void start_last_backup(const std::string& uuid) override { note("last backup " + name_of(uuid)); }
-  void start_sweep() override { note("sweep"); }
-  void volume_was_made(const std::string& name) override { note("made " + name); }
-  void volume_was_removed(const volumes::Volume& volume) override {
-    note("removed " + volume.name);
-  }
-  bool final_backup_by_default() override { return final_backup_default; }
-  bool final_backup_default = true;
-  std::map<std::string, std::string> status_of(const volumes::Volume&) override {
-    if (failure) std::rethrow_exception(failure);
-    return {{"last backup", "never"}};
-  }
-
-  std::vector<std::string> take_notes() {
-    return notes_.with([](auto& notes) { return std::exchange(notes, {}); });
-  }
-
-  std::optional<Source> source;
-  std::optional<Progress> running;
-  std::exception_ptr failure;
-  std::function<void(const std::string& uuid)> on_wait;  // once
-  std::latch* resolving = nullptr;
-
- private:
-  void note(const std::string& what) {
-    notes_.with([&](auto& notes) { notes.push_back(what); });
-  }
-  std::string name_of(const std::string& uuid) {
-    const auto volume = registry_.find_uuid(uuid);
-    return volume ? volume->name : "?";
-  }
-  volumes::Registry& registry_;
-  base::Synchronized<std::vector<std::string>> notes_;
-};
 
 using Notes = std::vector<std::string>;
 
@@ -273,6 +219,28 @@ TEST_F(VolumeDriverTest, NobodyMountsAVolumeWhoseDataIsBeingReplaced) {
   EXPECT_NE(refusal_of([&] { driver.mount("v", "id", spent()); }).find("50 %"), std::string::npos);
   background.running.reset();
   EXPECT_EQ(driver.mount("v", "id", soon()), dir / "volumes/v");
+}
+
+TEST_F(VolumeDriverTest, AMountIsToldBeforeTheLastLookForARestore) {
+  driver.create("v", {}, soon());
+  const auto mounts = [&] { return *background.mounts.lock(); };
+  driver.mount("v", "one", soon());
+  driver.mount("v", "two", soon());
+  EXPECT_EQ(mounts(), (std::set<std::string>{"v for one", "v for two"}));
+  driver.unmount("v", "one");
+  driver.unmount("nobody", "two");
+  EXPECT_EQ(mounts(), (std::set<std::string>{"v for two"}));
+  // A restore in place begins after the first look: either it sees the mount, or the mount sees it.
+  std::set<std::string> seen;
+  background.on_wait = [&](const std::string&) {
+    background.on_wait = [&](const std::string&) {
+      seen = mounts();
+      background.running = Background::Progress{"", 0.5, 10};
+    };
+  };
+  EXPECT_NE(refusal_of([&] { driver.mount("v", "three", soon()); }).find("50 %"), std::string::npos);
+  EXPECT_TRUE(seen.contains("v for three"));
+  EXPECT_EQ(mounts(), (std::set<std::string>{"v for two"}));
 }
 
 TEST_F(VolumeDriverTest, FailedRestoreSaysWhyAndCanBeRemoved) {

@@ -286,6 +286,27 @@ TEST_F(Restore, InPlaceIsRefusedWhileTheVolumeIsInUseOrNobodyCanTell) {
   EXPECT_EQ(rooms().read("db", "table"), "saved");
 }
 
+// The engine names nobody yet who runs.
+TEST_F(Restore, InPlaceIsRefusedWhileAContainerThatMountedItIsJustStarting) {
+  const std::string id = save_db();
+  rooms().engine.set("db", "postgres", "created");
+  driver().mount("db", "start", test::Rooms::budget());
+  EXPECT_THAT(refusal([&] { restore_in_place(id, "db"); }), HasSubstr("mounted a moment ago"));
+  EXPECT_EQ(rooms().snapshots("db").size(), 1u);
+  // A start that failed, and one whose Unmount got lost.
+  driver().unmount("db", "start");
+  driver().unmount("db", "start");
+  restore_in_place(id, "db");
+  EXPECT_EQ(rooms().read("db", "table"), "saved");
+  rooms().write("db", "table", "changed");
+  driver().mount("db", "another start", test::Rooms::budget());
+  EXPECT_THAT(refusal([&] { restore_in_place(id, "db"); }), HasSubstr("mounted a moment ago"));
+  EXPECT_EQ(rooms().read("db", "table"), "changed");
+  clock_.advance(volumes::Mounts::kStarting + std::chrono::seconds(1));
+  restore_in_place(id, "db");
+  EXPECT_EQ(rooms().read("db", "table"), "saved");
+}
+
 TEST_F(Restore, InPlaceGivesUpWhenAContainerStartsMeanwhileAndNoneCanMountIt) {
   const std::string id = save_db();
   test::PauseAt pause("restore:filled");

@@ -63,6 +63,7 @@ driver::Budget Rooms::budget() { return {std::chrono::steady_clock::now() + std:
 void Rooms::create(const std::string& name, const volumes::OptionMap& options) {
   driver.create(name, options, budget());
   driver.mount(name, "test", budget());
+  driver.unmount(name, "test");
 }
 
 jobs::BackupOutcome Rooms::backup(const std::string& name) { return manager.backup({name}, {}, {}).at(0); }

@@ -209,13 +209,22 @@ std::string VolumeDriver::mount(const std::string& name, const std::string& id, 
   if (volume->state == State::ready)
     if (const auto progress = background_.wait_restore(volume->uuid, budget))
       throw still_restoring(name, *progress);
+  std::string directory = directory_of_ready(*volume);
+  background_.volume_is_mounted(volume->uuid, id);
+  // One that began a moment ago may have looked for mounts before this one.
+  const Budget at_once{std::chrono::steady_clock::now(), budget.stop};
+  if (const auto progress = background_.wait_restore(volume->uuid, at_once)) {
+    background_.volume_is_unmounted(volume->uuid, id);
+    throw still_restoring(name, *progress);
+  }
   spdlog::debug("volume {} is mounted for {}", name, id.substr(0, 12));
-  return directory_of_ready(*volume);
+  return directory;
 }
 
 void VolumeDriver::unmount(const std::string& name, const std::string& id) {
-  if (volumes::is_valid_name(name))
-    spdlog::debug("volume {} is unmounted for {}", name, id.substr(0, 12));
+  if (!volumes::is_valid_name(name)) return;
+  if (const auto volume = registry_.find(name)) background_.volume_is_unmounted(volume->uuid, id);
+  spdlog::debug("volume {} is unmounted for {}", name, id.substr(0, 12));
 }
 
 std::string VolumeDriver::path(const std::string& name) {

@@ -2,8 +2,9 @@
 // asked of Background; this decides what a call means in each state, and whom it waits for.
 //
 // A create that is repeated, even while the first is under way, is the same create; one with other
-// options is refused. Mount ids are not kept: engines repeat and lose them (docs/protocol.md), so
-// who uses a volume is asked of the engine, and unmounting ends nothing.
+// options is refused. Mount ids are not counted: engines repeat and lose them (docs/protocol.md),
+// so who uses a volume is asked of the engine, and unmounting ends nothing. They only tell of a
+// container that is just starting, which the engine does not name yet.
 #pragma once
 
 #include <condition_variable>
@@ -50,6 +51,10 @@ class Background {
   virtual std::optional<Progress> wait_restore(const std::string& uuid, const Budget& budget) = 0;
   // Tells it to end, and waits a moment until it no longer writes.
   virtual void cancel_restore(const std::string& uuid) = 0;
+
+  // What an engine was told, and what it told: for whoever wants to replace a volume's content.
+  virtual void volume_is_mounted(const std::string& uuid, const std::string& id) = 0;
+  virtual void volume_is_unmounted(const std::string& uuid, const std::string& id) = 0;
 
   // Saves a removed volume, and drops it from the registry once that is done; tried again until it
   // works.

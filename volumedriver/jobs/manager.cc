@@ -22,7 +22,7 @@ constexpr unsigned kRestoresAtOnce = 4;
 }  // namespace
 
 Manager::Manager(Context& context, Hooks hooks)
-    : context_(context), hooks_(std::move(hooks)),
+    : context_(context), hooks_(std::move(hooks)), mounts_(context.clock),
       last_backups_([this](const std::string& uuid) { start_last_backup(uuid); }),
       queue_([this](JobClass job_class) {
         switch (job_class) {

@@ -17,6 +17,7 @@
 #include "jobs/ping.h"
 #include "jobs/restore_volume.h"
 #include "jobs/upkeep_run.h"
+#include "volumes/mounts.h"
 
 namespace davit::jobs {
 
@@ -53,6 +54,8 @@ class Manager : public Operations {
   void volume_was_made(const std::string& name);
   void volume_was_removed(const volumes::Volume& volume);
   bool final_backup_by_default() const { return context_.settings.flag("DAVIT_FINAL_BACKUP"); }
+  // A volume that was mounted a moment ago counts as in use: its container may be just starting.
+  volumes::Mounts& mounts() { return mounts_; }
   // What `docker volume inspect` shows.
   std::map<std::string, std::string> status_of(const volumes::Volume& volume);
   std::shared_ptr<Job> find_job(const std::string& key) { return queue_.find(key); }
@@ -113,7 +116,7 @@ class Manager : public Operations {
   void run_prune(Job& job, upkeep::PrunePlan* report);
   void prune_once(Job& job, upkeep::PrunePlan* report);
   void run_removed_retention(Job& job);
-  void refuse_if_in_use(const volumes::Volume& volume) const;
+  void refuse_if_in_use(const volumes::Volume& volume);
   RestoreOutcome restore_new(const RestoreRequest& request, const Emit& emit, std::stop_token stop);
   RestoreOutcome restore_over(const RestoreRequest& request, const Emit& emit, std::stop_token stop);
   std::unique_ptr<RepositoryAccess::Hold> hold_for(Job& job,
@@ -132,6 +135,7 @@ class Manager : public Operations {
 
   Context& context_;
   const Hooks hooks_;
+  volumes::Mounts mounts_;
   std::stop_source stopping_;                    // of calls that wait without a job
   std::mutex outcomes_mutex_;
   std::map<std::string, BackupJob> outcomes_;    // by volume UUID: of the backup that runs or ran last

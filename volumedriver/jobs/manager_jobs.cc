@@ -257,7 +257,7 @@ RestoreOutcome Manager::restore_over(const RestoreRequest& request, const Emit& 
   return outcome;
 }
 
-void Manager::refuse_if_in_use(const Volume& volume) const {
+void Manager::refuse_if_in_use(const Volume& volume) {
   if (context_.engine == nullptr)
     throw base::Conflict("no engine can be asked who uses " + volume.name +
                          ": set DOCKER_HOST, or restore into a new volume");
@@ -267,6 +267,10 @@ void Manager::refuse_if_in_use(const Volume& volume) const {
   if (!users.empty())
     throw base::Conflict("the volume " + volume.name + " is in use by " + users +
                          ": stop it first, or restore into a new volume (--as NEW)");
+  if (mounts_.is_fresh(volume.uuid))
+    throw base::Conflict("the volume " + volume.name + " was mounted a moment ago, so a container that uses it may be "
+                         "just starting: try again in " + std::to_string(volumes::Mounts::kStarting.count()) +
+                         " minutes, or restore into a new volume (--as NEW)");
 }
 
 void Manager::wait(const std::string& name, const Emit& emit, std::stop_token stop) {
