@@ -1,6 +1,7 @@
 #!/bin/bash
 # engine_client.sh: our client of the engine's API against the real engine that DAVIT_ENGINE names, one client object for
 # all of it. What docs/protocol.md says of engines' images is asserted here.
+# shellcheck disable=SC2154 # gives sets what it names
 . "$(dirname "$0")/../engines/engine.sh"
 scenario_begin engine-client
 
@@ -9,6 +10,8 @@ program=${DAVIT_BUILD:?}/tests/engine/engine_probe
 DOCKERD_ARGS=--live-restore # else it kills the containers that ran when it starts again
 engine_up
 engine_import_busybox
+mkdir "$WORK/tmp"
+ENGINE_ENV=TMPDIR=$WORK/tmp # a Podman that is killed leaves files there
 service_up() { engine_is docker || podman_service_up; }
 service_up
 if engine_is docker; then socket=/run/docker.sock kind=docker; else socket=$(podman_socket) kind=podman; fi
@@ -73,7 +76,8 @@ gives seen inspect runs
 assert_contains "$seen" " running - data:local:/data" "description"
 fails not-found "o such container" inspect nobody
 gives id json runs
-id=$(sed 's/.*"Id":"\([0-9a-f]*\)".*/\1/' <<<"$id")
+id=${id#*'"Id":"'}
+id=${id%%'"'*}
 fails not-found "" inspect "${id:0:6}" # the beginning of an ID is no name
 
 # ---- commit: pause is as asked, what was paused stays paused, whatever runs or not can be committed
@@ -236,5 +240,24 @@ assert_eq "$(ask started runs)" "$started" "since when it runs"
 assert_eq "$(ask image $name:t4)" "" "half a commit"
 does unpause runs
 gives _ commit runs $name t4 1 davit.point=04
+
+# ---- what Docker cannot read while it saves: an error in JSON behind half a tar, or members that are left out
+if engine_is docker; then
+  tell save $name:t4 "$WORK/part.tar" "$WORK/gate3"
+  read -r -t 60 line <&4
+  assert_eq "$line" streaming "a save under way"
+  if engine_is containerd; then
+    find "$ENGINE/docker/containerd" -path '*/blobs/sha256/*' -type f -delete
+    touch "$WORK/gate3"
+    broken=$(hear)
+    assert_contains "$broken" "! transient: the engine's stream of the image $name:t4 broke off after " "a save of a broken store"
+    assert_contains "$broken" "failed to copy to tar" "the engine's words"
+  else
+    rm -r "$ENGINE"/docker/tmp/docker-export-*
+    touch "$WORK/gate3"
+    assert_eq "$(hear)" "" "a save whose files have gone"
+    ! tar -tf "$WORK/part.tar" | grep -qx manifest.json || die "the manifest is there: docs/protocol.md says otherwise"
+  fi
+fi
 exec 3>&-
 engine_down

@@ -129,10 +129,12 @@ class Engine {
   virtual void remove_container(const std::string& id, bool force) = 0;
 
   // ---- images
-  // The new image's ID. Where the reference was taken, the other image loses it.
+  // The new image's ID. Where the reference was taken, the other image loses it. After a stop or a failure some engines
+  // still finish it: look for the image again once the container is no longer paused.
   virtual std::string commit(const CommitRequest& request, std::stop_token stop) = 0;
   // The image's stream, a tar (docker-archive or OCI layout), part by part on the caller's thread. It returns only
-  // where the tar has come to its own end. What `sink` throws, this throws.
+  // where the tar has come to its own end. Docker may have left out what it could not read: check that the manifest is
+  // there, and all that it names. What `sink` throws, this throws.
   virtual void save_image(const std::string& reference, const std::function<void(base::ByteView)>& sink,
                           std::stop_token stop) = 0;
   // Loads a tar, and returns what it was told to be loaded: references, or IDs of images without any. What `tar.read`
