@@ -19,6 +19,7 @@
 #include "engine/engine.h"
 #include "http/server.h"
 #include "jobs/manager.h"
+#include "mount_check.h"
 #include "protocol/volume_plugin.h"
 #include "restores.h"
 #include "schedule/cron.h"
@@ -90,12 +91,14 @@ class Installed {
   void start() {
     manager_.start();
     scheduler_.start(manager_);
+    start_mount_check();
     sweep();
   }
 
   // Tells everything to end; the destructor waits for it.
   void stop() {
     stopping_ = true;
+    if (mount_check_) mount_check_->stop();
     control_.stop();
     scheduler_.stop();
     manager_.stop();
@@ -117,6 +120,17 @@ class Installed {
                 }};
   }
 
+  void start_mount_check() {
+    const auto mounts = base::find_file("/proc/self/mountinfo", 16 << 20);
+    const auto place =
+        mounts ? find_propagated(base::as_text(*mounts), registry_.volumes_directory()) : std::nullopt;
+    if (!place) return;
+    // SIGTERM ends the daemon in good order, and Docker starts a plugin again that it did not end itself.
+    mount_check_.emplace(*engine_, *place, context_.data_directory + "/state/started-again",
+                         [] { ::kill(::getpid(), SIGTERM); });
+    mount_check_->start();
+  }
+
   void sweep() {
     manager_.run_aside([this] { registry_.sweep([this] { return stopping_.load(); }); });
   }
@@ -133,6 +147,7 @@ class Installed {
   jobs::Manager manager_;
   Restores restores_;
   driver::VolumeDriver driver_;
+  std::optional<MountCheck> mount_check_;
   control::ControlApi control_;
   http::Server control_server_;
 };

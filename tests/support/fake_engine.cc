@@ -186,7 +186,7 @@ bool FakeEngine::has_network(const std::string& name) { return world_.lock()->ne
 engine::EngineInfo FakeEngine::info() {
   return during("info", [&](World&) {
     return engine::EngineInfo{.kind = kind_, .version = "20.10.24", .api_version = "1.41", .architecture = "amd64",
-                              .storage_driver = "overlay2", .containerd_store = false,
+                              .storage_driver = "overlay2", .data_root = "/var/lib/docker", .containerd_store = false,
                               .volume_drivers = {"local", "davit:latest"}, .network_drivers = {"bridge", "host"}};
   });
 }

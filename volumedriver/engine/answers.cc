@@ -225,6 +225,7 @@ EngineInfo read_info(const std::string& info_body, const std::string& version_bo
   EngineInfo info;
   parsed(info_body, "description of itself", [&](const json& object) {
     info.storage_driver = text_of(object, "Driver");
+    info.data_root = text_of(object, "DockerRootDir");
     // [["driver-type","io.containerd.snapshotter.v1"]] with containerd's store
     for (const json& pair : part_of(object, "DriverStatus"))
       if (const auto words = texts_of(pair); words.size() == 2 && words[0] == "driver-type")

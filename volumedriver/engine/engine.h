@@ -78,6 +78,7 @@ struct EngineInfo {
   std::string api_version;    // that is spoken: "1.45"
   std::string architecture;   // as in images: amd64, arm64
   std::string storage_driver;
+  std::string data_root;      // on the engine's host: /var/lib/docker
   bool containerd_store = false;  // Docker with containerd's image store
   std::vector<std::string> volume_drivers;  // also of enabled managed plugins: "davit:latest"
   std::vector<std::string> network_drivers;
