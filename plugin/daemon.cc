@@ -117,7 +117,8 @@ class Installed {
             .merge_options =
                 [](const volumes::OptionMap& saved, const volumes::OptionMap& given, const std::string& volume) {
                   return driver::merge_options(saved, given, volume, validate_volume_schedule);
-                }};
+                },
+            .wants_images = driver::wants_images};
   }
 
   void start_mount_check() {

@@ -26,6 +26,7 @@ class Restores : public driver::Background {
   void volume_was_made(const std::string& name) override { manager_.volume_was_made(name); }
   void volume_was_removed(const volumes::Volume& volume) override { manager_.volume_was_removed(volume); }
   bool final_backup_by_default() override { return manager_.final_backup_by_default(); }
+  bool images_by_default() override { return manager_.images_by_default(); }
   std::map<std::string, std::string> status_of(const volumes::Volume& volume) override {
     return manager_.status_of(volume);
   }

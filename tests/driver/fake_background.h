@@ -46,7 +46,9 @@ class FakeBackground : public Background {
     note("removed " + volume.name);
   }
   bool final_backup_by_default() override { return final_backup_default; }
+  bool images_by_default() override { return images_default; }
   bool final_backup_default = true;
+  bool images_default = true;
   std::map<std::string, std::string> status_of(const volumes::Volume&) override {
     if (failure) std::rethrow_exception(failure);
     return {{"last backup", "never"}};

@@ -29,6 +29,7 @@ TEST(Options, TakesWhatIsDocumented) {
                         {"keep-within", "1y5m7d2h"},
                         {"exclude", "*.tmp\n/cache\n# comment"},
                         {"final-backup", "false"},
+                        {"images", "no"},
                         {"ping-url", "https://hc.example/abc"}}),
             "");
   for (const std::string& key : known_options())
@@ -50,6 +51,7 @@ TEST(Options, RefusesBadValuesByName) {
   EXPECT_NE(refusal_of({{"keep-within", "soon"}}).find("keep-within"), std::string::npos);
   EXPECT_NE(refusal_of({{"exclude", "a\n[z-"}}).find("exclude"), std::string::npos);
   EXPECT_NE(refusal_of({{"final-backup", "perhaps"}}).find("final-backup"), std::string::npos);
+  EXPECT_NE(refusal_of({{"images", "some"}}).find("images"), std::string::npos);
   EXPECT_NE(refusal_of({{"from", std::string("a\0b", 3)}}), "");
   const std::string said = refusal_of({{"ping-url", "ftp://secret"}});
   EXPECT_NE(said, "");
@@ -62,6 +64,17 @@ TEST(Options, FinalBackupIsOnUnlessSwitchedOff) {
   EXPECT_TRUE(wants_final_backup({{"final-backup", "yes"}}));
   for (const char* word : {"false", "no", "off", "0"})
     EXPECT_FALSE(wants_final_backup({{"final-backup", word}}));
+}
+
+TEST(Options, ImagesAreWantedAsTheOptionOrElseTheSettingSays) {
+  for (const bool by_default : {true, false}) {
+    EXPECT_EQ(wants_images({}, by_default), by_default);
+    EXPECT_EQ(wants_images({{"images", ""}}, by_default), by_default);
+    EXPECT_TRUE(wants_images({{"images", "on"}}, by_default));
+    EXPECT_FALSE(wants_images({{"images", "false"}}, by_default));
+  }
+  // It is about one create: the next one from the same snapshot decides for itself.
+  EXPECT_EQ(merge_options({{"images", "false"}}, {}, "v", {}), volumes::OptionMap{});
 }
 
 TEST(Options, GivenOnesGoOverSavedOnes) {

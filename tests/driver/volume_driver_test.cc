@@ -186,6 +186,21 @@ TEST_F(VolumeDriverTest, RestoreIsWrittenDownBeforeItIsAnswered) {
   EXPECT_EQ(volume->source_path, "/volumes/v");
   EXPECT_EQ(volume->options,
             (volumes::OptionMap{{"from", "v"}, {"schedule", "@hourly"}, {"keep-daily", "3"}}));
+  EXPECT_TRUE(volume->images_owed);
+}
+
+TEST_F(VolumeDriverTest, ImagesAreOwedAsTheOptionOrElseTheSettingSays) {
+  background.source = Background::Source{std::string(64, 'a'), "/volumes/v", {}, ""};
+  driver.create("off", {{"from", "v"}, {"images", "false"}}, soon());
+  EXPECT_FALSE(registry.find("off")->images_owed);
+  background.images_default = false;
+  driver.create("unwanted", {{"from", "v"}}, soon());
+  EXPECT_FALSE(registry.find("unwanted")->images_owed);
+  driver.create("on", {{"from", "v"}, {"images", "on"}}, soon());
+  EXPECT_TRUE(registry.find("on")->images_owed);
+  background.source = std::nullopt;
+  driver.create("empty", {{"from", "auto"}, {"images", "on"}}, soon());
+  EXPECT_FALSE(registry.find("empty")->images_owed);
 }
 
 TEST_F(VolumeDriverTest, MountWaitsForTheRestore) {

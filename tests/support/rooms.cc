@@ -27,7 +27,8 @@ jobs::Manager::Hooks hooks() {
           .merge_options =
               [](const volumes::OptionMap& saved, const volumes::OptionMap& given, const std::string& volume) {
                 return driver::merge_options(saved, given, volume, check_volume_schedule);
-              }};
+              },
+          .wants_images = driver::wants_images};
 }
 
 std::map<std::string, std::string> with_defaults(std::map<std::string, std::string> environment) {

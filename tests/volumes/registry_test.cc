@@ -82,12 +82,16 @@ TEST_F(RegistryTest, EverythingIsThereAgainAfterRestart) {
           volume.source_snapshot = std::string(64, '1');
           volume.source_path = "/volumes/a";
           volume.waits_for = "11111111-2222-4333-8444-555555555555";
+          volume.images_owed = true;
         });
     registry.prepare_staging(restoring.uuid);
     before = registry.update(registry.find("a")->uuid, [&](Volume& volume) {
       volume.options["exclude"] = "*.tmp\n/cache \"x\"";
       volume.last_backup = {clock.now(), clock.now(), std::string(64, 'a'), "live", true,
                             12,          3456,        "no\xff room"};
+      for (const auto state :
+           {ImageLoad::State::pending, ImageLoad::State::loaded, ImageLoad::State::failed})
+        volume.images.push_back({"davit/web:1", "Web", std::string(64, 'b'), state, "why"});
     });
     registry.remove("a", true);
     make_ready_volume(registry, "a", "of the second a");
@@ -101,10 +105,14 @@ TEST_F(RegistryTest, EverythingIsThereAgainAfterRestart) {
   EXPECT_EQ(removed.last_backup.succeeded, before.last_backup.succeeded);
   EXPECT_EQ(removed.last_backup.bytes, 3456u);
   EXPECT_TRUE(removed.last_backup.partial);
+  EXPECT_EQ(removed.images.size(), 3u);
+  EXPECT_EQ(removed.images, before.images);
+  EXPECT_FALSE(removed.images_owed);
   const Volume restoring = *registry.find("r");
   EXPECT_EQ(restoring.state, State::restoring);
   EXPECT_EQ(restoring.source_path, "/volumes/a");
   EXPECT_EQ(restoring.waits_for, "11111111-2222-4333-8444-555555555555");
+  EXPECT_TRUE(restoring.images_owed);
 }
 
 TEST_F(RegistryTest, NameIsHeldByOneVolume) {

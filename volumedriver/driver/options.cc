@@ -20,6 +20,11 @@ std::optional<bool> parse_switch(const std::string& value) {
   return std::nullopt;
 }
 
+bool is_on(const volumes::OptionMap& options, const char* key, bool by_default) {
+  const auto found = options.find(key);
+  return found == options.end() ? by_default : parse_switch(found->second).value_or(by_default);
+}
+
 void validate_option(const std::string& key, const std::string& value, const std::string& volume,
                      const CheckSchedule& check_schedule) {
   const auto& known = known_options();
@@ -39,8 +44,8 @@ void validate_option(const std::string& key, const std::string& value, const std
   } catch (const base::UsageError& error) {
     throw base::UsageError("option " + key + "=" + value + ": " + error.what());
   }
-  if (key == "final-backup" && !parse_switch(value))
-    throw base::UsageError("option final-backup=" + value + ": it must be true or false");
+  if ((key == "final-backup" || key == "images") && !parse_switch(value))
+    throw base::UsageError("option " + key + "=" + value + ": it must be true or false");
   if (key == "ping-url" && !value.starts_with("http://") && !value.starts_with("https://"))
     throw base::UsageError("option ping-url must be a URL that begins with http:// or https://");
 }
@@ -51,7 +56,7 @@ const std::vector<std::string>& known_options() {
   static const auto all = [] {
     std::vector<std::string> names = {"from", "schedule"};
     for (const std::string& rule : upkeep::Policy::known_keys()) names.push_back(rule);
-    for (const char* name : {"exclude", "final-backup", "ping-url"}) names.emplace_back(name);
+    for (const char* name : {"exclude", "final-backup", "images", "ping-url"}) names.emplace_back(name);
     return names;
   }();
   return all;
@@ -63,15 +68,18 @@ void validate_options(const volumes::OptionMap& options, const std::string& volu
 }
 
 bool wants_final_backup(const volumes::OptionMap& options, bool by_default) {
-  const auto found = options.find("final-backup");
-  return found == options.end() ? by_default : parse_switch(found->second).value_or(by_default);
+  return is_on(options, "final-backup", by_default);
+}
+
+bool wants_images(const volumes::OptionMap& options, bool by_default) {
+  return is_on(options, "images", by_default);
 }
 
 volumes::OptionMap merge_options(const volumes::OptionMap& saved, const volumes::OptionMap& given,
                                  const std::string& volume, const CheckSchedule& check_schedule) {
   volumes::OptionMap merged;
   for (const auto& [key, value] : saved) {
-    if (key == "from" || given.contains(key)) continue;
+    if (key == "from" || key == "images" || given.contains(key)) continue;
     try {
       validate_option(key, value, volume, check_schedule);
       merged[key] = value;

@@ -22,10 +22,12 @@ void validate_options(const volumes::OptionMap& options, const std::string& volu
 
 // final-backup: whether a removed volume is saved once more; `by_default` where the option is not given.
 bool wants_final_backup(const volumes::OptionMap& options, bool by_default = true);
+// images: whether a new volume made from a snapshot brings the images of its point along.
+bool wants_images(const volumes::OptionMap& options, bool by_default = true);
 
 // What a new volume made from a snapshot gets: the options saved with it, less those that this
-// davit does not take (they are logged), with the given ones over them. `from` is the given one
-// only. Empty values count as not given.
+// davit does not take (they are logged), with the given ones over them. `from` and `images` are the given
+// ones only. Empty values count as not given.
 volumes::OptionMap merge_options(const volumes::OptionMap& saved, const volumes::OptionMap& given,
                                  const std::string& volume, const CheckSchedule& check_schedule);
 

@@ -128,6 +128,7 @@ void VolumeDriver::create_alone(const std::string& name, const OptionMap& given,
           record.source_snapshot = source->snapshot;
           record.source_path = source->path;
           record.waits_for = source->waits_for;
+          record.images_owed = wants_images(given, background_.images_by_default());
         });
     // From here on the restore is owed, whatever happens to this process.
     background_.start_restore(volume.uuid);

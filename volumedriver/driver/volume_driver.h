@@ -68,6 +68,8 @@ class Background {
 
   // The setting for volumes without the option final-backup.
   virtual bool final_backup_by_default() = 0;
+  // The setting for volumes without the option images.
+  virtual bool images_by_default() = 0;
 
   // What `docker volume inspect` shows beside the state.
   virtual std::map<std::string, std::string> status_of(const volumes::Volume& volume) = 0;

@@ -45,7 +45,7 @@ std::string Context::scan_cache_path(const repo::Repository& repository, const s
 base::Bytes encode_volume_file(const volumes::Volume& volume) {
   nlohmann::json options = nlohmann::json::object();
   for (const auto& [key, value] : volume.options)
-    if (key != "from") options[key] = value;
+    if (key != "from" && key != "images") options[key] = value;
   // Nothing that changes from run to run: an unchanged volume must give the same tree.
   const nlohmann::json file = {{"version", 1}, {"name", volume.name}, {"options", options}};
   const std::string text = file.dump(1) + "\n";
@@ -58,7 +58,7 @@ volumes::OptionMap parse_volume_file(base::ByteView json) {
     throw base::Corrupt("the volume's saved options cannot be read");
   volumes::OptionMap options;
   for (const auto& [key, value] : file["options"].items())
-    if (value.is_string() && key != "from") options[key] = value.get<std::string>();
+    if (value.is_string() && key != "from" && key != "images") options[key] = value.get<std::string>();
   return options;
 }
 

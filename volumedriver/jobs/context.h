@@ -36,7 +36,7 @@ struct Context {
 // The driver options that are saved with a snapshot, as the file /davit/volume.json of its tree.
 inline constexpr const char* kVolumeFile = "/davit/volume.json";
 base::Bytes encode_volume_file(const volumes::Volume& volume);
-// Throws Corrupt. `from` is never among them.
+// Throws Corrupt. `from` and `images`, which are about one create, are never among them.
 volumes::OptionMap parse_volume_file(base::ByteView json);
 
 }  // namespace davit::jobs

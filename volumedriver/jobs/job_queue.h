@@ -21,7 +21,7 @@
 
 namespace davit::jobs {
 
-enum class JobClass : uint8_t { backup, restore, upkeep };
+enum class JobClass : uint8_t { backup, restore, image, upkeep };
 
 class Job {
  public:

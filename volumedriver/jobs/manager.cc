@@ -18,16 +18,20 @@ namespace {
 
 // Restores run for somebody who waits; a few at once keep the disk busy without starving each other.
 constexpr unsigned kRestoresAtOnce = 4;
+// Unpacking layers is the engine's own disk's work.
+constexpr unsigned kImagesAtOnce = 2;
 
 }  // namespace
 
 Manager::Manager(Context& context, Hooks hooks)
     : context_(context), hooks_(std::move(hooks)), mounts_(context.clock),
       last_backups_([this](const std::string& uuid) { start_last_backup(uuid); }),
+      images_(context, queue_),
       queue_([this](JobClass job_class) {
         switch (job_class) {
           case JobClass::backup: return static_cast<unsigned>(context_.settings.number("DAVIT_JOBS"));
           case JobClass::restore: return kRestoresAtOnce;
+          case JobClass::image: return kImagesAtOnce;
           case JobClass::upkeep: break;
         }
         return 1u;
@@ -62,6 +66,7 @@ void Manager::start() {
       start_restore(volume.uuid);
     }
   for (const auto& volume : context_.registry.list_removed()) start_last_backup(volume.uuid);
+  images_.resume();
   sweep_caches();
 }
 
@@ -89,6 +94,7 @@ std::optional<Resolved> Manager::resolve(const std::string& reference, const std
 }
 
 std::shared_ptr<Job> Manager::start_restore(const std::string& uuid, std::shared_ptr<restore::Result> result) {
+  images_.start(uuid);  // beside it, where the snapshot is known already
   return queue_.submit(uuid, "restore", JobClass::restore, [this, uuid, result](Job& job) {
     auto restored = restore_volume(context_, uuid, job, [this, &job](const std::string& other, std::stop_token stop) {
       while (context_.registry.find_uuid(other)) {
@@ -103,6 +109,7 @@ std::shared_ptr<Job> Manager::start_restore(const std::string& uuid, std::shared
       }
     });
     if (result) *result = std::move(restored);
+    images_.start(uuid);
     if (hooks_.replan) hooks_.replan();
   });
 }

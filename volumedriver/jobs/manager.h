@@ -13,6 +13,7 @@
 #include "jobs/context.h"
 #include "jobs/job_queue.h"
 #include "jobs/last_backups.h"
+#include "jobs/load_images.h"
 #include "jobs/operations.h"
 #include "jobs/ping.h"
 #include "jobs/restore_volume.h"
@@ -35,6 +36,8 @@ class Manager : public Operations {
     std::function<volumes::OptionMap(const volumes::OptionMap& saved, const volumes::OptionMap& given,
                                      const std::string& volume)>
         merge_options;
+    // Whether a new volume with these options brings the images of its point along.
+    std::function<bool(const volumes::OptionMap& given, bool by_default)> wants_images;
   };
   Manager(Context& context, Hooks hooks);
   ~Manager() override;
@@ -54,6 +57,7 @@ class Manager : public Operations {
   void volume_was_made(const std::string& name);
   void volume_was_removed(const volumes::Volume& volume);
   bool final_backup_by_default() const { return context_.settings.flag("DAVIT_FINAL_BACKUP"); }
+  bool images_by_default() const { return context_.settings.flag("DAVIT_LOAD_IMAGES"); }
   // A volume that was mounted a moment ago counts as in use: its container may be just starting.
   volumes::Mounts& mounts() { return mounts_; }
   // What `docker volume inspect` shows.
@@ -143,6 +147,7 @@ class Manager : public Operations {
   std::mutex aside_mutex_;
   std::vector<Aside> aside_;
   LastBackups last_backups_;                     // its thread submits to the queue, and has ended after stop()
+  ImageLoader images_;
   JobQueue queue_;                               // its jobs use everything above: first to go
 };
 

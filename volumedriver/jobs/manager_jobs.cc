@@ -206,6 +206,7 @@ RestoreOutcome Manager::restore_new(const RestoreRequest& request, const Emit& e
     record.source_snapshot = resolved->snapshot;
     record.source_path = resolved->path;
     record.waits_for = resolved->waits_for;
+    record.images_owed = hooks_.wants_images(request.options, images_by_default());
   });
   volume_was_made(request.target);
   const auto result = std::make_shared<restore::Result>();
@@ -292,6 +293,14 @@ void Manager::wait(const std::string& name, const Emit& emit, std::stop_token st
   const auto now = context_.registry.find_uuid(volume->uuid);
   if (now && now->state == State::failed)
     throw base::Error("the restore of " + name + " failed: " + now->error);
+  // What came with it: that an image could not be loaded fails nothing (status tells).
+  for (std::shared_ptr<Job> job; (job = images_.find_job(volume->uuid));) {
+    try {
+      watch(job, name, emit, stop);
+    } catch (const base::Error& error) {
+      spdlog::debug("an image of volume {}: {}", name, error.what());
+    }
+  }
   if (const auto failure = last_backups_.failure(volume->uuid))
     throw base::Error("the last backup of " + name + " failed and will be tried again: " + *failure);
 }

@@ -151,6 +151,7 @@ std::map<std::string, std::string> Manager::status_of(const Volume& volume) {
     if (event.seconds_left) text += ", about " + std::to_string(*event.seconds_left) + " s left";
     status["progress"] = text;
   }
+  if (const std::string images = images_.status_of(volume); !images.empty()) status["images"] = images;
   // Only what is in memory already: an engine waits for this answer.
   if (const auto repository = context_.repository.find_open()) {
     try {

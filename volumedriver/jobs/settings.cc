@@ -44,6 +44,8 @@ const std::vector<SettingSpec>& setting_specs() {
       {"DAVIT_KEEP_REMOVED", "90d", T::duration, false, false,
        "how long the snapshots of a removed volume stay; 0: for ever"},
       {"DAVIT_FINAL_BACKUP", "on", T::flag, false, false, "save a volume once more when it is removed"},
+      {"DAVIT_LOAD_IMAGES", "on", T::flag, false, false,
+       "load the images of its point into the engine when a volume is made from a snapshot"},
       {"DAVIT_PRUNE_SCHEDULE", "@weekly", T::schedule, false, false, "when space of forgotten snapshots is freed; off: never"},
       {"DAVIT_PING_URL", "", T::url, false, false,
        "told of each run in the manner of healthchecks.io: URL/start, URL, URL/fail"},

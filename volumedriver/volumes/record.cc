@@ -34,6 +34,30 @@ std::optional<base::Time> member_time(const json& object, const char* key) {
   return base::parse_rfc3339(found->get_ref<const std::string&>());
 }
 
+json format_image(const ImageLoad& image) {
+  json formatted = {{"reference", image.reference},
+                    {"container", image.container},
+                    {"snapshot", image.snapshot},
+                    {"state", state_name(image.state)}};
+  put_text(formatted, "error", image.error);
+  return formatted;
+}
+ImageLoad parse_image(const json& formatted) {
+  ImageLoad image;
+  image.reference = formatted.at("reference").get<std::string>();
+  image.container = formatted.at("container").get<std::string>();
+  image.snapshot = formatted.at("snapshot").get<std::string>();
+  image.error = member<std::string>(formatted, "error");
+  const auto& name = formatted.at("state").get_ref<const std::string&>();
+  for (const auto state :
+       {ImageLoad::State::pending, ImageLoad::State::loaded, ImageLoad::State::failed})
+    if (name == state_name(state)) {
+      image.state = state;
+      return image;
+    }
+  throw base::Corrupt("the state of an image is '" + name + "'");
+}
+
 State parse_state(const std::string& name) {
   for (const State state : kStates)
     if (name == state_name(state)) return state;
@@ -54,6 +78,18 @@ const char* state_name(State state) {
       return "failed";
     case State::removed:
       return "removed";
+  }
+  return "unknown";
+}
+
+const char* state_name(ImageLoad::State state) {
+  switch (state) {
+    case ImageLoad::State::pending:
+      return "pending";
+    case ImageLoad::State::loaded:
+      return "loaded";
+    case ImageLoad::State::failed:
+      return "failed";
   }
   return "unknown";
 }
@@ -89,6 +125,8 @@ std::string format_record(const Volume& volume) {
     put_text(backup, "error", last.error);
     record["last_backup"] = std::move(backup);
   }
+  if (volume.images_owed) record["images_owed"] = true;
+  for (const ImageLoad& image : volume.images) record["images"].push_back(format_image(image));
   // Messages may quote file names of any bytes; options came in as JSON, so they are UTF-8.
   return record.dump(1, ' ', false, json::error_handler_t::replace) + "\n";
 }
@@ -125,6 +163,9 @@ Volume parse_record(base::ByteView bytes) try {
     last.bytes = member<uint64_t>(*backup, "bytes");
     last.partial = member<bool>(*backup, "partial");
   }
+  volume.images_owed = member<bool>(record, "images_owed");
+  if (const auto images = record.find("images"); images != record.end())
+    for (const json& image : *images) volume.images.push_back(parse_image(image));
   return volume;
 } catch (const json::exception& error) {
   throw base::Corrupt(error.what());

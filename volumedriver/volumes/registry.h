@@ -45,6 +45,20 @@ struct LastBackup {
   std::string error;  // of the last attempt; "" when it succeeded
 };
 
+// An image that came with the volume's snapshot, and whether the engine has it.
+struct ImageLoad {
+  enum class State : uint8_t { pending, loaded, failed };
+
+  std::string reference;  // as it was committed: "davit/web:20261122T180000Z"
+  std::string container;  // whose image it is
+  std::string snapshot;   // hex ID of the container's snapshot
+  State state = State::pending;
+  std::string error;  // failed: why
+
+  bool operator==(const ImageLoad&) const = default;
+};
+const char* state_name(ImageLoad::State state);
+
 struct Volume {
   std::string uuid;
   std::string name;
@@ -59,6 +73,8 @@ struct Volume {
   std::string error;      // failed: why
   std::optional<base::Time> removed_at;  // removed
   LastBackup last_backup;
+  bool images_owed = false;       // made from a snapshot whose images are to be loaded, and were not looked up yet
+  std::vector<ImageLoad> images;  // that are to be loaded, or are
 };
 
 class Registry {
