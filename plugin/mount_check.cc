@@ -64,6 +64,24 @@ Sight find_sight(engine::Engine& engine, const std::string& host_path) {
   return Sight::unknown;
 }
 
+void start_stranded(engine::Engine& engine, const std::string& host_path) {
+  for (const auto& container : engine.list_containers()) {
+    if (container.is_running() || container.volumes.empty()) continue;
+    const json document = json::parse(engine.inspect_container(container.id).json, nullptr, /*allow_exceptions=*/false);
+    if (!document.is_object()) continue;
+    const std::string error = document.value("/State/Error"_json_pointer, "");
+    const std::string policy = document.value("/HostConfig/RestartPolicy/Name"_json_pointer, "no");
+    if (error.find(host_path) == std::string::npos || policy.empty() || policy == "no") continue;
+    try {
+      engine.start_container(container.id);
+      spdlog::warn("container {} is started: the engine could not, while the volumes were lost on its host", container.name);
+    } catch (const base::Error& why) {
+      spdlog::error("container {}, which the engine could not start while the volumes were lost on its host, cannot be "
+                    "started: {}", container.name, why.what());
+    }
+  }
+}
+
 MountCheck::MountCheck(engine::Engine& engine, std::string directory, std::string state, std::function<void()> restart)
     : engine_(engine), directory_(std::move(directory)), state_(std::move(state)), restart_(std::move(restart)) {}
 
@@ -82,7 +100,11 @@ void MountCheck::run(std::stop_token stop) {
       const std::string root = engine_.info().data_root;
       const Sight sight = root.empty() ? Sight::unknown : find_sight(engine_, root + "/" + directory_);
       if (sight == Sight::missing) return heal();
-      if (sight == Sight::seen) return;
+      if (sight == Sight::seen) {
+        const auto healed = modified(state_);
+        if (healed && base::SystemClock().now() - *healed < kOncePer) start_stranded(engine_, root + "/" + directory_);
+        return;
+      }
     } catch (const base::Error& error) {  // an engine that starts answers nothing for a while
       spdlog::debug("whether the engine sees the volumes is not known yet: {}", error.what());
     }

@@ -29,11 +29,16 @@ enum class Sight : uint8_t { seen, missing, unknown };
 // Whether there is something of that path on the engine's host. Makes nothing. Throws what the engine's calls throw.
 Sight find_sight(engine::Engine& engine, const std::string& host_path);
 
+// Starts the containers that the engine wanted to start and could not, for want of something below `host_path`: those
+// with a restart policy whose last error names it. An engine does not try that again. One that a person stopped has no
+// such error.
+void start_stranded(engine::Engine& engine, const std::string& host_path);
+
 class MountCheck {
  public:
   // Looks in the background, until it is known, whether `directory` below the engine's data root is seen on the host,
-  // and calls `restart` where it is not; not twice within ten minutes, for which it keeps the file `state`. The engine
-  // is borrowed.
+  // and calls `restart` where it is not; not twice within ten minutes, for which it keeps the file `state`. Where that
+  // helped, starts what was stranded meanwhile. The engine is borrowed.
   MountCheck(engine::Engine& engine, std::string directory, std::string state, std::function<void()> restart);
   ~MountCheck() { stop(); }
   void start();

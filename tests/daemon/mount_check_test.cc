@@ -78,6 +78,26 @@ TEST_F(MountCheckTest, StartsThePluginAgainOnceWhereTheMountIsLost) {
   EXPECT_EQ(restarts_, 1);
 }
 
+TEST_F(MountCheckTest, StartsWhatTheEngineCouldNotStartMeanwhile) {
+  const std::string error = "stat /var/lib/docker/" + kPlace + "/data: no such file or directory";
+  const auto add = [&](const std::string& name, const std::string& restart, const std::string& why) {
+    engine_.add_container(
+        {.name = name, .state = "exited", .volumes = {"data"}, .restart = restart, .error = why});
+  };
+  add("stranded", "always", error);
+  add("by-hand", "no", error);
+  add("broken", "always", "exec: \"x\": no such file or directory");
+  add("stopped", "unless-stopped", "");
+  look();
+  EXPECT_EQ(engine_.state("stranded"), "exited");  // nothing was wrong
+  there_ = false;
+  look();
+  there_ = true;
+  look();
+  EXPECT_TRUE(test::eventually([&] { return engine_.state("stranded") == "running"; }));
+  for (const char* other : {"by-hand", "broken", "stopped"}) EXPECT_EQ(engine_.state(other), "exited") << other;
+}
+
 TEST_F(MountCheckTest, LeavesAPluginAloneWhoseMountIsSeen) {
   look();
   EXPECT_EQ(restarts_, 0);

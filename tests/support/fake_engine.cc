@@ -104,6 +104,8 @@ std::string FakeEngine::add_container(const NewContainer& made) {
       world.networks.try_emplace(network, json{{"Name", network}, {"Driver", "bridge"}}.dump());
     state.started_at = world.make_time();
     state.layer = made.layer;
+    state.error = made.error;
+    state.body = json{{"HostConfig", {{"RestartPolicy", {{"Name", made.restart}}}}}}.dump();
     const std::string id = state.container.id;
     world.containers.emplace(id, std::move(state));
     return id;
@@ -246,6 +248,7 @@ engine::ContainerDetails FakeEngine::inspect_container(const std::string& id_or_
                          {{"Status", container.state},
                           {"Running", details.running},
                           {"Paused", details.paused},
+                          {"Error", state.error},
                           {"StartedAt", state.started_at}}},
                         {"Mounts", mounts_of(container.volumes)},
                         {"NetworkSettings", {{"Networks", networks}}}}

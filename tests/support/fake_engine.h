@@ -28,6 +28,8 @@ class FakeEngine : public engine::Engine {
     std::vector<std::string> networks = {};  // names
     std::vector<engine::PublishedPort> ports = {};
     std::string layer = "layer";  // the bytes of its writable layer, in each commit
+    std::string restart = "no";   // its restart policy
+    std::string error = {};       // why its last start failed
   };
   // Its ID; an image of that name is made where there is none.
   std::string add_container(const NewContainer& container);
@@ -98,7 +100,7 @@ class FakeEngine : public engine::Engine {
   struct ContainerState {
     engine::Container container;
     std::vector<std::string> networks;
-    std::string started_at, layer;
+    std::string started_at, layer, error;
     std::string body = "{}";  // what it was created with
   };
   struct ImageState {
