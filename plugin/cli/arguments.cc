@@ -56,8 +56,20 @@ void add_volume_commands(CLI::App& app, Arguments& arguments) {
 void add_snapshot_commands(CLI::App& app, Arguments& arguments) {
   CLI::App* snapshots =
       add_command(app, arguments, "snapshots", "List the snapshots in the repository");
-  snapshots->add_option("volume", arguments.name, "Only those of this volume")->type_name("VOLUME");
+  CLI::Option* volume =
+      snapshots->add_option("volume", arguments.name, "Only those of this volume");
+  volume->type_name("VOLUME");
+  snapshots->add_option("--container", arguments.container, "Only those of this container")
+      ->type_name("CONTAINER")
+      ->excludes(volume);
   snapshots->add_option("--host", arguments.host, "Only those of this host")->type_name("HOST");
+
+  CLI::App* points = add_command(app, arguments, "points",
+                                 "List what was saved together: volumes and containers of a moment");
+  points
+      ->add_option("name", arguments.name, "Only those with a snapshot of this volume or container")
+      ->type_name("VOLUME|CONTAINER");
+  points->add_option("--host", arguments.host, "Only those of this host")->type_name("HOST");
 
   CLI::App* ls = add_command(app, arguments, "ls", "List the files in a snapshot");
   ls->footer(kReferences);

@@ -18,6 +18,7 @@ struct Arguments {
   std::vector<std::string> names;  // volumes, snapshot IDs
   std::string name;                // a volume, key, shell, setting
   std::string reference, path, host;
+  std::string container;  // snapshots --container
   std::string value;
   bool value_given = false;
   std::string target;  // restore --as

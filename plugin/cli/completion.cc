@@ -23,6 +23,7 @@ enum class Kind { none, file, volume, setting, shell };
 Kind kind_of(const CLI::Option& option) {
   static const std::map<std::string, Kind> kKinds{
       {"VOLUME", Kind::volume}, {"VOLUME|ID", Kind::volume}, {"REFERENCE", Kind::volume},
+      {"VOLUME|CONTAINER", Kind::volume},
       {"FILE", Kind::file},     {"KEY", Kind::setting},      {"SHELL", Kind::shell}};
   const auto found = kKinds.find(option.get_type_name());
   return found == kKinds.end() ? Kind::none : found->second;

@@ -67,6 +67,10 @@ Request make_request(const Arguments& arguments, const Interrupt& interrupt) {
     body["volume"] = arguments.name;
   } else if (command == "snapshots") {
     put(body, "volume", arguments.name);
+    put(body, "container", arguments.container);
+    put(body, "host", arguments.host);
+  } else if (command == "points") {
+    put(body, "name", arguments.name);
     put(body, "host", arguments.host);
   } else if (command == "ls") {
     body["reference"] = arguments.reference;

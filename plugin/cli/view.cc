@@ -12,6 +12,7 @@ std::unique_ptr<View> make_view(const Screen& screen, const Arguments& arguments
   if (command == "check") return make_check_view(screen);
   if (command == "status") return make_status_view(screen);
   if (command == "snapshots") return make_snapshots_view(screen);
+  if (command == "points") return make_points_view(screen);
   if (command == "ls") return make_ls_view(screen, arguments.long_format);
   if (command == "forget") return make_forget_view(screen, arguments.dry_run);
   if (command == "unlock") return make_unlock_view(screen);

@@ -39,6 +39,7 @@ std::unique_ptr<View> make_prune_view(const Screen& screen);
 std::unique_ptr<View> make_check_view(const Screen& screen);
 std::unique_ptr<View> make_status_view(const Screen& screen);
 std::unique_ptr<View> make_snapshots_view(const Screen& screen);
+std::unique_ptr<View> make_points_view(const Screen& screen);
 std::unique_ptr<View> make_ls_view(const Screen& screen, bool long_format);
 std::unique_ptr<View> make_forget_view(const Screen& screen, bool dry_run);
 std::unique_ptr<View> make_keys_view(const Screen& screen);

@@ -15,9 +15,11 @@ std::string joined(const std::vector<std::string>& parts) {
   return line;
 }
 
-// A snapshot that is of no volume is known by its paths.
+// A snapshot that is of no volume and no container is known by its paths.
 std::string subject(const Json& snapshot) {
   const std::string volume = text(snapshot, "volume");
+  const std::string container = text(snapshot, "container");
+  if (!container.empty()) return "container " + printable(container);
   return volume.empty() ? joined(texts(snapshot, "paths")) : printable(volume);
 }
 
@@ -33,7 +35,9 @@ class SnapshotsView : public View {
     const bool partial = flag(message, "partial");
     table_.add({screen_.verbose ? printable(text(message, "id")) : short_id(text(message, "id")),
                 local_time(text(message, "time")),
-                subject(message),
+                text(message, "container").empty() ? subject(message) : "",
+                printable(text(message, "container")),
+                short_id(text(message, "point")),
                 printable(text(message, "hostname")),
                 sized ? count_text(number(summary, "total_files_processed")) : "",
                 sized ? base::human_size(number(summary, "total_bytes_processed")) : "",
@@ -56,6 +60,8 @@ class SnapshotsView : public View {
   Table table_{{{"ID"},
                 {"TIME"},
                 {"VOLUME"},
+                {"CONTAINER"},
+                {"POINT"},
                 {"HOST"},
                 {"FILES", Table::Align::right},
                 {"SIZE", Table::Align::right},

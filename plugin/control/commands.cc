@@ -51,8 +51,21 @@ int wait(Operations& operations, const Request& request, Output& output, std::st
 }
 
 int snapshots(Operations& operations, const Request& request, Output& output, std::stop_token) {
-  for (const auto& info : operations.snapshots(request.text("volume"), request.text("host")))
-    output.send(snapshot_message(info));
+  const std::string volume = request.text("volume"), container = request.text("container");
+  if (!volume.empty() && !container.empty())
+    throw base::UsageError("a snapshot is of a volume or of a container, not of both");
+  for (const auto& info : operations.snapshots(volume, request.text("host")))
+    if (container.empty() || info.container == container) output.send(snapshot_message(info));
+  return kDone;
+}
+
+// `name`: only those with a snapshot of that volume or container.
+int points(Operations& operations, const Request& request, Output& output, std::stop_token) {
+  const std::string name = request.text("name");
+  for (const jobs::Point& point :
+       jobs::group_points(operations.snapshots("", request.text("host"))))
+    if (name.empty() || point.find_volume(name) || point.find_container(name))
+      output.send(point_message(point));
   return kDone;
 }
 
@@ -177,7 +190,8 @@ const std::vector<Command>& commands() {
       {"backup", Runs::to_its_end, {"volumes"}, backup},
       {"restore", Runs::to_its_end, {"reference", "target", "in_place", "options"}, restore},
       {"wait", Runs::with_client, {"volume"}, wait},
-      {"snapshots", Runs::here, {"volume", "host"}, snapshots},
+      {"snapshots", Runs::here, {"volume", "container", "host"}, snapshots},
+      {"points", Runs::here, {"name", "host"}, points},
       {"ls", Runs::here, {"reference", "path", "recursive"}, list_files},
       {"status", Runs::here, {}, status},
       {"init", Runs::here, {}, init},

@@ -56,6 +56,8 @@ void put_snapshot(Message& message, const jobs::SnapshotInfo& info) {
   message["short_id"] = info.id.short_hex();
   message["time"] = repo::format(snapshot.time);
   message["volume"] = info.volume;
+  put_text(message, "container", info.container);
+  put_text(message, "point", info.point);
   message["hostname"] = snapshot.hostname;
   message["paths"] = snapshot.paths;
   message["partial"] = info.partial;
@@ -136,6 +138,21 @@ Message restore_message(const jobs::RestoreOutcome& outcome) {
 Message snapshot_message(const jobs::SnapshotInfo& info) {
   Message message{{"message_type", "snapshot"}};
   put_snapshot(message, info);
+  return message;
+}
+
+Message point_message(const jobs::Point& point) {
+  Message message{{"message_type", "point"},
+                  {"id", point.id},
+                  {"time", base::format_utc(point.time)},
+                  {"hostname", point.host},
+                  {"pieces", Message::array()}};
+  for (const jobs::SnapshotInfo& piece : point.pieces) {
+    Message part{{"snapshot_id", piece.id.hex()}, {"partial", piece.partial}};
+    put_text(part, "volume", piece.volume);
+    put_text(part, "container", piece.container);
+    message["pieces"].push_back(std::move(part));
+  }
   return message;
 }
 

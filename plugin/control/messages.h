@@ -5,6 +5,7 @@
 #include "control/failure.h"
 #include "control/output.h"
 #include "jobs/operations.h"
+#include "jobs/points.h"
 
 namespace davit::control {
 
@@ -14,8 +15,11 @@ Message exit_message(int exit_code);
 
 Message backup_message(const jobs::BackupOutcome& outcome);
 Message restore_message(const jobs::RestoreOutcome& outcome);
-// restic's object of `snapshots --json`, with message_type, volume and partial.
+// restic's object of `snapshots --json`, with message_type, volume or container, point and
+// partial.
 Message snapshot_message(const jobs::SnapshotInfo& info);
+// A point with its snapshots, volumes first.
+Message point_message(const jobs::Point& point);
 // A path that is not UTF-8 comes a second time as path_base64 (and so linktarget), whole.
 Message node_message(const jobs::ListedNode& node);
 Message volume_message(const jobs::VolumeStatus& volume, bool removed);

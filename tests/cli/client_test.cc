@@ -219,6 +219,40 @@ TEST_F(ClientTest, ListsSnapshotsInATableOfLocalTimes) {
   EXPECT_EQ(run({"snapshots"}).out, "no snapshots\n");
 }
 
+TEST_F(ClientTest, ListsContainersAndPointsBesideVolumes) {
+  const std::string point(16, 'f');
+  auto volume = snapshot('a', "pgdata", "2026-11-21T18:00:00Z");
+  auto container = snapshot('b', "", "2026-11-21T18:00:00Z");
+  container.container = "shop_db";
+  container.snapshot.paths = {"/containers/shop_db"};
+  volume.point = container.point = point;
+  volume.partial = true;
+  const auto alone = snapshot('c', "web", "2026-11-21T19:00:00Z");
+  operations_.snapshot_list = {volume, container, alone};
+  EXPECT_EQ(run({"snapshots"}).out,
+            "ID        TIME                 VOLUME  CONTAINER  POINT     HOST  NOTE\n"
+            "aaaaaaaa  2026-11-21 20:00:00  pgdata             ffffffff  ship  partial\n"
+            "bbbbbbbb  2026-11-21 20:00:00          shop_db    ffffffff  ship\n"
+            "cccccccc  2026-11-21 21:00:00  web                          ship\n"
+            "3 snapshots\n");
+  EXPECT_EQ(run({"snapshots", "--container", "shop_db"}).out,
+            "ID        TIME                 CONTAINER  POINT     HOST\n"
+            "bbbbbbbb  2026-11-21 20:00:00  shop_db    ffffffff  ship\n"
+            "1 snapshot\n");
+  EXPECT_NE(run({"snapshots", "pgdata", "--container", "shop_db"}).exit_code, 0);
+  const std::string points =
+      "POINT     TIME                 HOST  VOLUMES  CONTAINERS  NOTE\n"
+      "ffffffff  2026-11-21 20:00:00  ship  pgdata*  shop_db     * partial\n"
+      "1 point\n";
+  EXPECT_EQ(run({"points"}).out, points);
+  EXPECT_EQ(run({"points", "shop_db"}).out, points);
+  EXPECT_EQ(run({"points", "pgdata", "--host", "ship"}).out, points);
+  EXPECT_EQ(run({"points", "web"}).out, "no points\n");
+  const std::string json = run({"points", "--json"}).out;
+  EXPECT_THAT(json, HasSubstr("\"id\":\"" + point + "\""));
+  EXPECT_THAT(json, HasSubstr("\"container\":\"shop_db\""));
+}
+
 TEST_F(ClientTest, ListsFilesShortAndLong) {
   operations_.on_list_files = [](const auto& each) {
     jobs::ListedNode node;
