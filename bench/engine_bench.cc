@@ -2,6 +2,8 @@
 // a benchmark can set it beside one run of restic. The password is RESTIC_PASSWORD's.
 //   davit-engine-bench init REPOSITORY
 //   davit-engine-bench backup REPOSITORY DIRECTORY SCAN_CACHE
+//   davit-engine-bench image-backup REPOSITORY <STREAM    as archive_container
+//   davit-engine-bench image-restore REPOSITORY >STREAM
 //   davit-engine-bench restore REPOSITORY TARGET          the newest snapshot, into a new directory
 //   davit-engine-bench check|check-read-data|prune REPOSITORY
 //   davit-engine-bench forget-oldest REPOSITORY
@@ -11,17 +13,20 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
 
 #include "archive/archiver.h"
+#include "archive/image_stream.h"
 #include "base/errors.h"
 #include "base/fd.h"
 #include "repo/lock.h"
 #include "repo/repository.h"
 #include "repo/upload.h"
+#include "restore/image_stream.h"
 #include "restore/restorer.h"
 #include "store/open.h"
 #include "upkeep/check.h"
@@ -65,6 +70,44 @@ void backup(repo::Repository& repository, const std::string& directory,
   snapshot.hostname = "bench";
   repository.save_snapshot(snapshot);
   archive::commit_scan_cache(scan_cache);
+  held->release();
+}
+
+const std::string kContainer = "bench";
+
+void image_backup(repo::Repository& repository) {
+  const auto held = lock(repository, LockMode::shared);
+  repository.refresh_index();
+  repo::UploadSession session(repository);
+  const auto next = [] {
+    base::Bytes bytes(64 << 10);  // what a pipe holds
+    const ssize_t count = ::read(STDIN_FILENO, bytes.data(), bytes.size());
+    if (count < 0) base::throw_errno("the stream", errno);
+    bytes.resize(static_cast<size_t>(count));
+    return bytes;
+  };
+  repo::Snapshot snapshot;
+  snapshot.time.time = base::SystemClock().now();
+  snapshot.tree =
+      archive::archive_container(repository, session, {kContainer, {}, {}}, next, {}).tree;
+  session.finish();
+  snapshot.paths = {"/containers/" + kContainer};
+  snapshot.hostname = "bench";
+  repository.save_snapshot(snapshot);
+  held->release();
+}
+
+void image_restore(repo::Repository& repository) {
+  const auto held = lock(repository, LockMode::shared);
+  repository.refresh_index();
+  const auto snapshots = repository.load_snapshots();
+  if (snapshots.empty()) throw base::NotFound("no snapshot");
+  restore::ImageStream stream(repository, snapshots.back().snapshot.tree,
+                              "/containers/" + kContainer + "/image", {});
+  base::Bytes buffer(256 << 10);
+  while (const size_t count = stream.read(buffer))
+    if (std::fwrite(buffer.data(), 1, count, stdout) != count)
+      base::throw_errno("the stream", errno);
   held->release();
 }
 
@@ -122,6 +165,10 @@ int run(int count, char** arguments) {
   const double open_seconds = seconds_since(start);
   if (verb == "backup")
     backup(*repository, argument(3), argument(4));
+  else if (verb == "image-backup")
+    image_backup(*repository);
+  else if (verb == "image-restore")
+    image_restore(*repository);
   else if (verb == "restore")
     restore(*repository, argument(3));
   else if (verb == "check" || verb == "check-read-data")
@@ -132,6 +179,8 @@ int run(int count, char** arguments) {
     forget_oldest(*repository);
   else if (verb != "init")
     throw base::UsageError("no such verb: " + verb);
+  if (verb == "image-restore")
+    return std::fflush(stdout) == 0 ? 0 : 1;  // nothing behind the stream
   std::printf("{\"open_seconds\": %.4f, \"work_seconds\": %.4f}\n", open_seconds,
               seconds_since(start) - open_seconds);
   return 0;

@@ -7,6 +7,7 @@ repository, which is one scrypt with the parameters that its maker chose (restic
 moment). Davit's daemon opens it once for all jobs: the ratio in bold leaves opening out on both sides.
 """
 import argparse
+import io
 import json
 import os
 import pathlib
@@ -14,6 +15,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 
@@ -26,11 +28,11 @@ class Measurement:
         self.wall, self.cpu, self.peak_kib, self.opening = wall, cpu, peak_kib, opening
 
 
-def measure(command, environment):
-    """Runs a command to its end; wall and processor time, peak memory."""
-    with tempfile.TemporaryFile() as out:
+def measure(command, environment, stdin=None):
+    """Runs a command to its end, `stdin` a file or nothing; wall and processor time, peak memory."""
+    with tempfile.TemporaryFile() as out, open(stdin or os.devnull, "rb") as source:
         start = time.monotonic()
-        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=environment)
+        process = subprocess.Popen(command, stdin=source, stdout=out, stderr=subprocess.STDOUT, env=environment)
         _, status, usage = os.wait4(process.pid, 0)
         wall = time.monotonic() - start
         process.returncode = os.waitstatus_to_exitcode(status)
@@ -55,9 +57,9 @@ class Davit:
         self.program = binaries / "davit-engine-bench"
         self.repository, self.cache = work / "davit-repository", work / "davit-scan-cache"
 
-    def run(self, *arguments):
+    def run(self, *arguments, stdin=None):
         return measure([self.program, arguments[0], self.repository, *arguments[1:]],
-                       {**os.environ, "RESTIC_PASSWORD": PASSWORD})
+                       {**os.environ, "RESTIC_PASSWORD": PASSWORD}, stdin)
 
     def init(self):
         shutil.rmtree(self.repository, ignore_errors=True)
@@ -67,6 +69,9 @@ class Davit:
 
     def backup(self, source):
         return self.run("backup", source, self.cache)
+
+    def backup_image(self, stream):
+        return self.run("image-backup", stdin=stream)
 
     def restore(self, target):
         return self.run("restore", target)
@@ -92,8 +97,8 @@ class Restic:
         self.repository, self.cache, self.temporary = (work / "restic-repository", work / "restic-cache",
                                                        work / "restic-tmp")
 
-    def run(self, *arguments):
-        return measure([self.program, "-q", "-r", self.repository, *arguments], self.environment())
+    def run(self, *arguments, stdin=None):
+        return measure([self.program, "-q", "-r", self.repository, *arguments], self.environment(), stdin)
 
     def environment(self):
         return {**os.environ, "RESTIC_PASSWORD": PASSWORD, "RESTIC_CACHE_DIR": str(self.cache),
@@ -112,6 +117,9 @@ class Restic:
     def backup(self, source):
         return self.run("backup", source)
 
+    def backup_image(self, stream):
+        return self.run("backup", "--stdin", "--stdin-filename", "image.tar", stdin=stream)
+
     def restore(self, target):
         return self.run("restore", "latest", "--target", target)
 
@@ -129,6 +137,61 @@ class Restic:
 
     def prune(self):
         return self.run("prune")
+
+
+class Zstd:
+    """What people do today: docker save | zstd. Stands in restic's columns of its rows."""
+    name = "restic"
+
+    def __init__(self, work):
+        self.archive = work / "image.tar.zst"
+
+    def opening(self):
+        return 0.0
+
+    def backup_image(self, stream):
+        return measure(["zstd", "-q", "-f", "-3", "-T0", "-o", self.archive], os.environ, stream)
+
+
+def make_image(work, sources, tag):
+    """A docker-archive as `docker save` writes it: each source is a layer."""
+    layers = []
+    for number, source in enumerate(sources.values()):
+        layer = work / f"layer-{number}.tar"
+        if not layer.exists():
+            with tarfile.open(layer, "w") as tar:
+                tar.add(source, "data")
+        layers.append(layer)
+    path = work / f"image-{tag}.tar"
+    with tarfile.open(path, "w") as tar:
+        def add(name, content):
+            member = tarfile.TarInfo(name)
+            member.size, member.mtime = len(content), int(time.time())
+            tar.addfile(member, io.BytesIO(content))
+        for layer in layers:
+            tar.add(layer, f"{layer.stem}/layer.tar")
+        add("config.json", json.dumps({"created": tag}).encode())
+        names = [f"{layer.stem}/layer.tar" for layer in layers]
+        add("manifest.json", json.dumps([{"Config": "config.json", "RepoTags": [f"davit/bench:{tag}"],
+                                          "Layers": names}]).encode())
+    return path
+
+
+def run_image(tools, work, sources, table):
+    """An image's stream into the repository: new, and committed again with nothing changed but the moment."""
+    first, second = make_image(work, sources, "1"), make_image(work, sources, "2")
+    zstd = Zstd(work)
+    for tool in tools:
+        tool.init()
+        table.add("image stream", tool, tool.backup_image(first), tree_bytes(tool.repository))
+        before = tree_bytes(tool.repository)
+        table.add("image stream, unchanged", tool, tool.backup_image(second), tree_bytes(tool.repository) - before)
+    for job, stream in (("image stream, beside zstd -3", first), ("image stream, unchanged, beside zstd -3", second)):
+        for measurement in table.rows[job.removesuffix(", beside zstd -3")]["davit"][-1:]:
+            table.add(job, tools[0], measurement, table.sizes[job.removesuffix(", beside zstd -3")]["davit"])
+        table.add(job, zstd, zstd.backup_image(stream), zstd.archive.stat().st_size)
+    for path in (first, second, zstd.archive, *work.glob("layer-*.tar")):
+        path.unlink()
 
 
 class Table:
@@ -244,6 +307,8 @@ def main():
         for run in range(options.runs):
             print(f"run {run + 1} of {options.runs}", file=sys.stderr)
             run_once(tools, work, sources, generator, table, options.seed + run)
+            if sources:
+                run_image(tools, work, sources, table)
         version = subprocess.run([options.restic, "version"], check=True, capture_output=True, text=True).stdout
         text = "\n".join([describe(options, version, sources), "", *table.lines(), ""])
         print(text)
@@ -261,7 +326,8 @@ def describe(options, version, sources):
                for name, path in sources.items()]
     return (f"{'; '.join(amounts)}; seed {options.seed}. {os.cpu_count()} processors ({processor}), tmpfs. "
             f"{version.strip()}. Medians of {options.runs} runs. "
-            f"Ratios: restic's time divided by davit's, over 1 where davit is faster. Peak: of resident memory.")
+            f"Ratios: restic's time divided by davit's, over 1 where davit is faster. Peak: of resident memory. An image's layers are the two sources; restic saves the "
+            f"stream with --stdin; in rows beside zstd, restic's columns are those of `zstd -3 -T0`, on all processors.")
 
 
 def write_section(path, text):
