@@ -21,31 +21,64 @@ CLI::App* add_command(CLI::App& parent, Arguments& arguments, const std::string&
   return command;
 }
 
-void add_volume_commands(CLI::App& app, Arguments& arguments) {
-  CLI::App* backup =
-      add_command(app, arguments, "backup", "Save volumes now (all, if none is named)");
-  backup->add_option("volumes", arguments.names, "Volumes to save")->type_name("VOLUME");
-
-  CLI::App* restore = add_command(app, arguments, "restore", "Bring a volume back from a snapshot");
+// Exactly one of a volume and a container.
+void add_restore(CLI::App& app, Arguments& arguments) {
+  CLI::App* restore = add_command(app, arguments, "restore",
+                                  "Bring a volume back from a snapshot, or a container with all that belongs to it");
   restore->footer(kReferences);
-  restore->add_option("reference", arguments.reference, "What to bring back")
-      ->required()
-      ->type_name("REFERENCE");
+  CLI::Option* reference =
+      restore->add_option("reference", arguments.reference, "The volume to bring back")
+          ->type_name("REFERENCE");
+  CLI::Option* container =
+      restore
+          ->add_option("--container", arguments.container,
+                       "A container instead, with its image, volumes and networks: CONTAINER[@...]")
+          ->type_name("CONTAINER")
+          ->excludes(reference);
   CLI::Option* as = restore
                         ->add_option("--as", arguments.target,
-                                     "Name of the new volume (default: that of the reference)")
+                                     "Name of the new volume or container (default: that of the reference)")
                         ->type_name("VOLUME");
   CLI::Option* in_place =
       restore->add_flag("--in-place", arguments.in_place,
                         "Replace the content of the volume itself, after saving it once more; "
                         "refused while it is in use");
   in_place->excludes(as);
-  restore
+  CLI::Option* given_options = restore
       ->add_option("-o,--opt", arguments.options,
                    "Driver option of the new volume, over the saved ones; repeatable")
       ->type_name("KEY=VALUE")
       ->allow_extra_args(false)
       ->excludes(in_place);
+
+  CLI::Option* of_containers[] = {
+      restore
+          ->add_option("--volumes", arguments.volumes,
+                       "Of a container: 'keep' those that are there (the default), or bring back those of the "
+                       "'point' (the default with --as, as NEW-VOLUME)")
+          ->type_name("WHICH")
+          ->check(CLI::IsMember({"keep", "point"})),
+      restore->add_flag("--no-publish", arguments.no_publish,
+                        "Of a container: publish no ports, claim no addresses and aliases; for a copy "
+                        "beside the original"),
+      restore->add_flag("--start", arguments.start, "Start the container then"),
+      restore->add_flag("-n,--dry-run", arguments.dry_run,
+                        "Of a container: only show what would be made, and what stands in the way")};
+  for (CLI::Option* option : of_containers) option->needs(container);
+  in_place->excludes(container);
+  given_options->excludes(container);
+  restore->parse_complete_callback([reference, container] {
+    if (reference->empty() && container->empty())
+      throw CLI::RequiredError("what to bring back: REFERENCE or --container CONTAINER");
+  });
+}
+
+void add_volume_commands(CLI::App& app, Arguments& arguments) {
+  CLI::App* backup =
+      add_command(app, arguments, "backup", "Save volumes now (all, if none is named)");
+  backup->add_option("volumes", arguments.names, "Volumes to save")->type_name("VOLUME");
+
+  add_restore(app, arguments);
 
   CLI::App* wait = add_command(app, arguments, "wait", "Wait until nothing is at work on a volume");
   wait->add_option("volume", arguments.name, "The volume")->required()->type_name("VOLUME");

@@ -18,16 +18,17 @@ struct Arguments {
   std::vector<std::string> names;  // volumes, snapshot IDs
   std::string name;                // a volume, key, shell, setting
   std::string reference, path, host;
-  std::string container;  // snapshots --container
+  std::string container;  // restore and snapshots --container
   std::string value;
   bool value_given = false;
-  std::string target;  // restore --as
+  std::string target;             // restore --as
+  std::string volumes;             // restore --volumes
   std::string volume;  // config --volume
   std::string password_file;
   std::vector<std::string> options;           // restore -o k=v
   std::map<std::string, std::string> policy;  // keep-…
   std::vector<std::string> keep_tags;
-  bool in_place = false, dry_run = false, read_data = false, remove_all = false, recursive = false,
+  bool in_place = false, start = false, no_publish = false, dry_run = false, read_data = false, remove_all = false, recursive = false,
        long_format = false;
 
   std::string command;  // that was said: "backup", "key add", …; "": none

@@ -72,7 +72,7 @@ class Reader {
 
   // What the daemon cannot know: which words of the command line would have helped.
   std::string advice(const Json& error) const {
-    const bool own_name = arguments_.target.empty() && !arguments_.in_place;
+    const bool own_name = arguments_.target.empty() && !arguments_.in_place && arguments_.container.empty();
     if (arguments_.command == "restore" && own_name && text(error, "kind") == "conflict")
       return "; restore beside it with --as NEW, or over it with --in-place";
     return "";

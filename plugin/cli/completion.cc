@@ -17,14 +17,15 @@ namespace {
 constexpr const char* kFiles = ":0\n";  // the shell may offer files
 constexpr const char* kNoFiles = ":4\n";
 
-enum class Kind { none, file, volume, setting, shell };
+enum class Kind { none, file, volume, container, setting, shell };
 
 // What a positional argument or an option's value is, by its type_name.
 Kind kind_of(const CLI::Option& option) {
   static const std::map<std::string, Kind> kKinds{
       {"VOLUME", Kind::volume}, {"VOLUME|ID", Kind::volume}, {"REFERENCE", Kind::volume},
       {"VOLUME|CONTAINER", Kind::volume},
-      {"FILE", Kind::file},     {"KEY", Kind::setting},      {"SHELL", Kind::shell}};
+      {"FILE", Kind::file},     {"KEY", Kind::setting},      {"SHELL", Kind::shell},
+      {"CONTAINER", Kind::container}};
   const auto found = kKinds.find(option.get_type_name());
   return found == kKinds.end() ? Kind::none : found->second;
 }
@@ -58,6 +59,8 @@ class Candidates {
       for (const char* shell : {"bash", "zsh", "fish"}) add(prefix + shell);
     if (kind == Kind::volume)
       for (const std::string& volume : names.volumes()) add(prefix + volume);
+    if (kind == Kind::container)
+      for (const std::string& container : names.containers()) add(prefix + container);
     if (kind == Kind::setting)
       for (const std::string& setting : names.settings()) add(prefix + setting);
   }
@@ -165,7 +168,8 @@ Names names_of_daemon(const std::string& socket_option) {
     return names;
   };
   return {[ask] { return ask("/v1/status", "volume", "name"); },
-          [ask] { return ask("/v1/settings", "setting", "key"); }};
+          [ask] { return ask("/v1/settings", "setting", "key"); },
+          [ask] { return ask("/v1/snapshots", "snapshot", "container"); }};
 }
 
 }  // namespace davit::cli

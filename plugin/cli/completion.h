@@ -9,9 +9,9 @@
 
 namespace davit::cli {
 
-// What the daemon knows, asked only where it is needed; both may be empty and must not throw.
+// What the daemon knows, asked only where it is needed; all may be empty and must not throw.
 struct Names {
-  std::function<std::vector<std::string>()> volumes, settings;
+  std::function<std::vector<std::string>()> volumes, settings, containers;
 };
 
 // `words` are those behind `__complete`; the last is the one being typed, "" for a new one.

@@ -57,6 +57,15 @@ Request make_request(const Arguments& arguments, const Interrupt& interrupt) {
   if (command == "backup") {
     body["volumes"] = arguments.names;
     request.outlives_client = true;
+  } else if (command == "restore" && !arguments.container.empty()) {
+    request.path = "/v1/restore-container";
+    body["reference"] = arguments.container;
+    put(body, "as", arguments.target);
+    put(body, "volumes", arguments.volumes);
+    put(body, "no_publish", arguments.no_publish);
+    put(body, "start", arguments.start);
+    put(body, "dry_run", arguments.dry_run);
+    request.outlives_client = true;
   } else if (command == "restore") {
     body["reference"] = arguments.reference;
     put(body, "target", arguments.target);

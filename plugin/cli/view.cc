@@ -6,7 +6,8 @@ std::unique_ptr<View> make_view(const Screen& screen, const Arguments& arguments
   const std::string& command = arguments.command;
   const std::string name = printable(arguments.name);
   if (command == "backup") return make_backup_view(screen);
-  if (command == "restore") return make_restore_view(screen);
+  if (command == "restore")
+    return arguments.container.empty() ? make_restore_view(screen) : make_restore_container_view(screen);
   if (command == "wait") return make_wait_view(screen);
   if (command == "prune") return make_prune_view(screen);
   if (command == "check") return make_check_view(screen);

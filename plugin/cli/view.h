@@ -34,6 +34,7 @@ std::unique_ptr<View> make_view(const Screen& screen, const Arguments& arguments
 // The views, by what they show.
 std::unique_ptr<View> make_backup_view(const Screen& screen);
 std::unique_ptr<View> make_restore_view(const Screen& screen);
+std::unique_ptr<View> make_restore_container_view(const Screen& screen);
 std::unique_ptr<View> make_wait_view(const Screen& screen);
 std::unique_ptr<View> make_prune_view(const Screen& screen);
 std::unique_ptr<View> make_check_view(const Screen& screen);

@@ -43,6 +43,31 @@ int restore(Operations& operations, const Request& request, Output& output, std:
   return outcome.problems.empty() ? kDone : kPartial;
 }
 
+jobs::RestoreContainerRequest::Volumes volumes_of(const std::string& word) {
+  using Volumes = jobs::RestoreContainerRequest::Volumes;
+  if (word.empty()) return Volumes::automatic;
+  if (word == "keep") return Volumes::keep;
+  if (word == "point") return Volumes::point;
+  throw base::UsageError("volumes are kept (keep) or those of the point (point), not '" + word +
+                         "'");
+}
+
+int restore_container(Operations& operations, const Request& request, Output& output,
+                      std::stop_token stop) {
+  jobs::RestoreContainerRequest wanted;
+  wanted.reference = request.get_text("reference");
+  wanted.as = request.text("as");
+  wanted.volumes = volumes_of(request.text("volumes"));
+  wanted.publish = !request.flag("no_publish");
+  wanted.start = request.flag("start");
+  wanted.dry_run = request.flag("dry_run");
+  const auto outcome = operations.restore_container(wanted, emit_to(output), stop);
+  for (const std::string& conflict : outcome.conflicts)
+    output.send({{"message_type", "conflict"}, {"message", conflict}});
+  output.send(restore_container_message(outcome));
+  return outcome.conflicts.empty() && outcome.start_error.empty() ? kDone : kFailed;
+}
+
 int wait(Operations& operations, const Request& request, Output& output, std::stop_token stop) {
   const std::string volume = request.get_text("volume");
   operations.wait(volume, emit_to(output), stop);
@@ -189,6 +214,10 @@ const std::vector<Command>& commands() {
   static const std::vector<Command> kCommands{
       {"backup", Runs::to_its_end, {"volumes"}, backup},
       {"restore", Runs::to_its_end, {"reference", "target", "in_place", "options"}, restore},
+      {"restore-container",
+       Runs::to_its_end,
+       {"reference", "as", "volumes", "no_publish", "start", "dry_run"},
+       restore_container},
       {"wait", Runs::with_client, {"volume"}, wait},
       {"snapshots", Runs::here, {"volume", "container", "host"}, snapshots},
       {"points", Runs::here, {"name", "host"}, points},

@@ -135,6 +135,35 @@ Message restore_message(const jobs::RestoreOutcome& outcome) {
   return message;
 }
 
+Message restore_container_message(const jobs::RestoreContainerOutcome& outcome) {
+  Message message{{"message_type", "summary"},
+                  {"container", outcome.container},
+                  {"saved_container", outcome.saved_name},
+                  {"snapshot_id", outcome.snapshot},
+                  {"point", outcome.point},
+                  {"time", base::format_utc(outcome.time)},
+                  {"image", outcome.image},
+                  {"image_loaded", outcome.image_loaded}};
+  put_text(message, "container_id", outcome.id);
+  Message volumes = Message::array();
+  for (const auto& volume : outcome.volumes) {
+    Message one{{"saved_name", volume.saved_name}, {"action", volume.action}};
+    put_text(one, "name", volume.name);
+    put_text(one, "snapshot_id", volume.snapshot);
+    put_text(one, "safety_snapshot_id", volume.safety_snapshot);
+    volumes.push_back(std::move(one));
+  }
+  message["volumes"] = std::move(volumes);
+  message["networks"] = outcome.networks;
+  message["notes"] = outcome.notes;
+  message["conflicts"] = outcome.conflicts.size();
+  message["dry_run"] = outcome.dry_run;
+  message["started"] = outcome.started;
+  put_text(message, "start_error", outcome.start_error);
+  message["total_duration"] = outcome.seconds;
+  return message;
+}
+
 Message snapshot_message(const jobs::SnapshotInfo& info) {
   Message message{{"message_type", "snapshot"}};
   put_snapshot(message, info);

@@ -15,6 +15,8 @@ Message exit_message(int exit_code);
 
 Message backup_message(const jobs::BackupOutcome& outcome);
 Message restore_message(const jobs::RestoreOutcome& outcome);
+// Its conflicts are messages of their own.
+Message restore_container_message(const jobs::RestoreContainerOutcome& outcome);
 // restic's object of `snapshots --json`, with message_type, volume or container, point and
 // partial.
 Message snapshot_message(const jobs::SnapshotInfo& info);

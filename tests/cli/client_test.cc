@@ -18,6 +18,7 @@ using test::Ran;
 using test::TestDaemon;
 using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::StartsWith;
 
 base::Id id_of(char digit) {
   return *base::Id::parse(std::string(64, digit));
@@ -368,6 +369,69 @@ TEST_F(ClientTest, RestoresWithTheGivenTargetAndOptions) {
   EXPECT_EQ(run({"restore", "db", "-o", "nonsense"}).exit_code, 1);
   EXPECT_EQ(run({"restore"}).exit_code, 1);
   EXPECT_EQ(operations_.asked().size(), 2u);
+}
+
+TEST_F(ClientTest, RestoresAContainerAndTellsWhatWasMade) {
+  operations_.on_restore_container = [](const jobs::RestoreContainerRequest& request, const auto&, auto) {
+    jobs::RestoreContainerOutcome outcome;
+    outcome.container = "web";
+    outcome.snapshot = id_of('a').hex();
+    outcome.time = base::parse_rfc3339("2026-11-22T18:00:00Z");
+    outcome.image = "davit/web:20261122T180000Z";
+    outcome.image_loaded = true;
+    outcome.networks = {"shop"};
+    outcome.volumes = {{"data", "data", "restored", id_of('b').hex(), ""},
+                       {"", std::string(64, 'f'), "new", "", ""}};
+    outcome.notes = {"the link to db"};
+    outcome.dry_run = request.dry_run;
+    outcome.started = request.start;
+    outcome.seconds = 2;
+    if (request.as == "bad") outcome.start_error = "it ended at once, with exit code 1";
+    return outcome;
+  };
+  const Ran ran = run({"restore", "--container", "web@2026-11-22", "--start", "--volumes", "keep"});
+  EXPECT_EQ(ran.exit_code, 0);
+  EXPECT_THAT(ran.out, StartsWith("web  restored  from aaaaaaaa of 2026-11-22 "));
+  EXPECT_THAT(ran.out, HasSubstr("  image    davit/web:20261122T180000Z\n  network  shop  made\n"
+                                 "  volume   data  restored  from bbbbbbbb\n"
+                                 "  volume   (without a name)  new\n  note     the link to db\nIt runs.\n"));
+  EXPECT_THAT(run({"restore", "--container", "web", "-n"}).out, StartsWith("web  would be restored  from"));
+  const Ran bad = run({"restore", "--container", "web", "--as", "bad", "--start", "--no-publish"});
+  EXPECT_EQ(bad.exit_code, 1);
+  EXPECT_THAT(bad.err, HasSubstr("is made, but does not run: it ended at once, with exit code 1"));
+  EXPECT_THAT(operations_.asked(), ElementsAre("restore container web@2026-11-22 as '' keep start",
+                                               "restore container web as '' dry",
+                                               "restore container web as 'bad' unpublished start"));
+}
+
+TEST_F(ClientTest, ListsWhatStandsInTheWayOfAContainer) {
+  operations_.on_restore_container = [](const auto&, const auto&, auto) {
+    jobs::RestoreContainerOutcome outcome;
+    outcome.container = "web";
+    outcome.conflicts = {"there is a container web already", "port 80/tcp is in use"};
+    return outcome;
+  };
+  const Ran ran = run({"restore", "--container", "web"});
+  EXPECT_EQ(ran.exit_code, 1);
+  EXPECT_EQ(ran.out, "");
+  EXPECT_EQ(ran.err, "davit: there is a container web already\ndavit: port 80/tcp is in use\ndavit: nothing was made\n");
+  operations_.on_restore_container = [](const auto&, const auto&, auto) -> jobs::RestoreContainerOutcome {
+    throw base::Conflict("another restore is under way");
+  };
+  EXPECT_EQ(run({"restore", "--container", "web"}).err, "davit: another restore is under way\n");
+}
+
+TEST_F(ClientTest, RefusesWordsOfARestoreThatDoNotBelongTogether) {
+  for (const std::vector<std::string>& words : std::vector<std::vector<std::string>>{
+           {"restore"},
+           {"restore", "db", "--container", "web"},
+           {"restore", "db", "--start"},
+           {"restore", "db", "--volumes", "keep"},
+           {"restore", "--container", "web", "--in-place"},
+           {"restore", "--container", "web", "-o", "a=b"},
+           {"restore", "--container", "web", "--volumes", "none"}})
+    EXPECT_EQ(run(words).exit_code, 1);
+  EXPECT_THAT(operations_.asked(), testing::IsEmpty());
 }
 
 TEST_F(ClientTest, SaysHowToRestoreWhereTheNameIsTaken) {

@@ -20,6 +20,9 @@ const Names kNames{[] {
                    },
                    [] {
                      return std::vector<std::string>{"schedule", "keep-daily"};
+                   },
+                   [] {
+                     return std::vector<std::string>{"shop-db-1", "proxy"};
                    }};
 
 // The candidates without their descriptions, then the directive.
@@ -50,6 +53,8 @@ TEST(Completion, OffersVolumesWhereAVolumeBelongs) {
   EXPECT_THAT(candidates({"wait", "w"}), ElementsAre("web", ":4"));
   EXPECT_THAT(candidates({"wait", "web", ""}), ElementsAre(":4"));
   EXPECT_THAT(candidates({"restore", "pgd"}), ElementsAre("pgdata", ":4"));
+  EXPECT_THAT(candidates({"restore", "--container", "p"}), ElementsAre("proxy", ":4"));
+  EXPECT_THAT(candidates({"restore", "--container=s"}), ElementsAre("--container=shop-db-1", ":4"));
   EXPECT_THAT(candidates({"config", "set", "--volume", "w"}), ElementsAre("web", ":4"));
   EXPECT_THAT(candidates({"config", "set", "--volume=w"}), ElementsAre("--volume=web", ":4"));
   EXPECT_THAT(candidates({"config", "set", "--volume", "=", "w"}),

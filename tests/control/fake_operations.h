@@ -49,6 +49,13 @@ class FakeOperations : public jobs::Operations {
         outcome.volume = request.target;
         return outcome;
       };
+  std::function<jobs::RestoreContainerOutcome(const jobs::RestoreContainerRequest&,
+                                              const jobs::Emit&, std::stop_token)>
+      on_restore_container = [](const jobs::RestoreContainerRequest& request, const auto&, auto) {
+        jobs::RestoreContainerOutcome outcome;
+        outcome.container = request.as.empty() ? "web" : request.as;
+        return outcome;
+      };
   std::function<void(const std::string&, const jobs::Emit&, std::stop_token)> on_wait =
       [](const auto&, const auto&, auto) {};
   std::function<void(const std::function<void(const jobs::ListedNode&)>&)> on_list_files =
@@ -92,6 +99,19 @@ class FakeOperations : public jobs::Operations {
     for (const auto& [key, value] : request.options) line += " " + key + "=" + value;
     const Turn turn = note(line);
     return on_restore(request, emit, stop);
+  }
+  jobs::RestoreContainerOutcome restore_container(const jobs::RestoreContainerRequest& request,
+                                                  const jobs::Emit& emit,
+                                                  std::stop_token stop) override {
+    using Volumes = jobs::RestoreContainerRequest::Volumes;
+    std::string line = "restore container " + request.reference + " as '" + request.as + "'";
+    if (request.volumes == Volumes::keep) line += " keep";
+    if (request.volumes == Volumes::point) line += " point";
+    if (!request.publish) line += " unpublished";
+    if (request.start) line += " start";
+    if (request.dry_run) line += " dry";
+    const Turn turn = note(line);
+    return on_restore_container(request, emit, stop);
   }
   void wait(const std::string& volume, const jobs::Emit& emit, std::stop_token stop) override {
     const Turn turn = note("wait " + volume);

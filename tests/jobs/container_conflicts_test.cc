@@ -127,6 +127,12 @@ TEST(ContainerConflicts, AnAddressThatIsAnothersIsAConflictUnlessItWasChance) {
   const Findings found = find_conflicts(wanted, there);
   EXPECT_THAT(found.conflicts, IsEmpty());
   EXPECT_EQ(found.addresses_left.size(), 1u);
+  // One that is free is asked for again on Podman, and on Docker only in a network that is made with its range.
+  there.networks[0] = network("shop", "10.7.0.0/24");
+  there.engine = engine::Kind::podman;
+  EXPECT_THAT(find_conflicts(wanted, there).addresses_left, IsEmpty());
+  there.engine = engine::Kind::docker;
+  EXPECT_EQ(find_conflicts(wanted, there).addresses_left.size(), 1u);
 }
 
 TEST(HostView, ReadsTheKernelsListsOfSockets) {
@@ -168,6 +174,11 @@ TEST(HostView, FindsDevicesInDevAndInTheKernelsList) {
   EXPECT_EQ(find_device("/dev/mine", root.path()), Presence::absent);
   EXPECT_EQ(find_device("/dev/disk/by-id/x", root.path()), Presence::unknown);
   EXPECT_EQ(find_device("/srv/device", root.path()), Presence::unknown);
+  write("host/run/udev/links/\\x2fdisk\\x2fby-id\\x2fx/b8:0", "");
+  write("host/run/udev/links/\\x2fzigbee/c188:0", "");
+  EXPECT_EQ(find_device("/dev/disk/by-id/x", root.path()), Presence::here);
+  EXPECT_EQ(find_device("/dev/disk/by-id/y", root.path()), Presence::absent);
+  EXPECT_EQ(find_device("/dev/zigbee", root.path()), Presence::here);
   // As a service of the host.
   write("proc/self/mountinfo", "22 1 0:5 / /dev rw shared:2 - devtmpfs udev rw\n");
   EXPECT_EQ(find_device("/dev/mine", root.path()), Presence::here);

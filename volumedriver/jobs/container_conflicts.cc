@@ -161,6 +161,8 @@ class Search {
         continue;
       }
       std::string problem;
+      // Docker gives an address that is asked for only where somebody chose the network's range, which it does not tell.
+      if (wanted.may_be_chance && survey_.engine == engine::Kind::docker) problem = "may not be asked for";
       if (!here->subnets.empty() && std::none_of(here->subnets.begin(), here->subnets.end(), [&](const auto& subnet) {
             return subnet_holds(subnet, wanted.address);
           }))

@@ -319,7 +319,7 @@ class Translation {
       const auto ask = [&](const char* key, const std::string& address) {
         if (address.empty()) return;
         if (choices_.addresses_left.contains({endpoint.network, address}))
-          name("the address " + address + " in network " + endpoint.network + " is another's now: a free one is given");
+          name("the address " + address + " in network " + endpoint.network + " cannot be kept: a free one is given");
         else
           addresses[key] = address;
       };

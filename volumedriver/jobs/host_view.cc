@@ -82,6 +82,19 @@ bool kernel_knows(const std::string& name, const std::string& root) {
   return false;
 }
 
+// As udev calls what it keeps about the link /dev/NAME: "disk/by-id/x" is "\\x2fdisk\\x2fby-id\\x2fx".
+std::string udev_name(const std::string& name) {
+  std::string encoded;
+  for (const char c : "/" + name)
+    if (c == '/')
+      encoded += "\\x2f";
+    else if (c == '\\')
+      encoded += "\\x5c";
+    else
+      encoded += c;
+  return encoded;
+}
+
 }  // namespace
 
 std::vector<ListeningSocket> parse_sockets(std::string_view file, const std::string& protocol) {
@@ -119,7 +132,8 @@ Presence find_device(const std::string& path, const std::string& root) {
   if (hosts_dev) return is_there(root + path) ? Presence::here : Presence::absent;
   const std::string name = path.substr(kDev.size());
   if (kernel_knows(name, root)) return Presence::here;
-  // Links are udev's and the administrator's; they have directories of their own.
+  for (const char* links : {"/host/run/udev/links", "/run/udev/links"})
+    if (is_there(root + links)) return is_there(root + links + "/" + udev_name(name)) ? Presence::here : Presence::absent;
   return name.find('/') != std::string::npos ? Presence::unknown : Presence::absent;
 }
 

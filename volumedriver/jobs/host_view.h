@@ -18,8 +18,9 @@ std::vector<ListeningSocket> parse_sockets(std::string_view file, const std::str
 std::vector<ListeningSocket> listening_sockets();
 
 enum class Presence : uint8_t { here, absent, unknown };
-// A device of the host, or a directory or link of devices, by its path. A plugin's /dev is not the host's; the
-// kernel's own list in /sys is, but knows no links: those are unknown there. `root`: of /dev, /sys and /proc.
+// A device of the host, or a directory or link of devices, by its path. A plugin's /dev is not the host's: there the
+// kernel's list in /sys tells, and udev's links below /host/run; without the latter, names in directories are unknown.
+// `root`: of all these paths.
 Presence find_device(const std::string& path, const std::string& root = "");
 
 }  // namespace davit::jobs

@@ -21,7 +21,8 @@
 
 namespace davit::jobs {
 
-enum class JobClass : uint8_t { backup, restore, image, upkeep };
+// `container`: jobs that wait for others; none of the others ever waits for one of them.
+enum class JobClass : uint8_t { backup, restore, image, upkeep, container };
 
 class Job {
  public:

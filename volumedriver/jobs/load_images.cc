@@ -8,11 +8,10 @@
 #include "base/errors.h"
 #include "base/fault.h"
 #include "base/log.h"
-#include "jobs/either_stop.h"
 #include "jobs/image_names.h"
+#include "jobs/load_image.h"
 #include "jobs/points.h"
 #include "jobs/watch.h"
-#include "restore/image_stream.h"
 #include "restore/restorer.h"
 
 namespace davit::jobs {
@@ -22,23 +21,11 @@ using volumes::Volume;
 
 namespace {
 
-constexpr int kTries = 4;
 constexpr std::chrono::seconds kFirstPause{1}, kLongestPause{60};
 constexpr size_t kMaxContainerFile = 1 << 20;
 
 std::string look_up_key(const std::string& volume_uuid) { return "images:" + volume_uuid; }
 std::string load_key(const std::string& reference) { return "image:" + reference; }
-
-// The name that an image which was committed as `reference` has on an engine of this kind: Podman's own have the host
-// localhost, which Docker would take for a registry.
-ImageName name_on(engine::Kind kind, const std::string& reference) {
-  const std::string local = "localhost/";
-  std::string bare = reference.starts_with(local) ? reference.substr(local.size()) : reference;
-  const size_t colon = bare.rfind(':');
-  if (colon == std::string::npos || colon == 0 || bare.find('/', colon) != std::string::npos)
-    throw base::Corrupt("the snapshot calls its image '" + reference + "', which is no name with a tag");
-  return {(kind == engine::Kind::podman ? local : "") + bare.substr(0, colon), bare.substr(colon + 1)};
-}
 
 // What the container's snapshot says its image is called.
 std::string reference_in(const repo::Repository& repository, const repo::Snapshot& snapshot, const std::string& container) {
@@ -101,70 +88,22 @@ std::vector<ImageLoad> images_of_point(const repo::Repository& repository, const
   return images;
 }
 
-// True: the engine has it.
-bool is_there(engine::Engine& engine, const ImageName& name, const std::string& point) {
-  const auto image = engine.find_image(name.reference());
-  if (!image) return false;
-  const auto label = image->labels.find(kLabelPoint);
-  if (label != image->labels.end() && label->second == point) return true;
-  throw base::Conflict("the engine has another image of the name " + name.reference() +
-                       ": give that one another name (docker tag, docker rmi) and restart davit");
-}
-
-std::string load_once(Context& context, const RepositoryAccess::Hold& hold, const std::string& snapshot_id,
-                      const std::string& reference, Job& job) {
-  engine::Engine& engine = *context.engine;
-  const repo::Snapshot snapshot = load_snapshot(*hold.repository(), snapshot_id);
-  const ImageName name = name_on(engine.kind(), reference);
-  if (is_there(engine, name, point_of(snapshot))) {
-    spdlog::info("the image {} is there already", name.reference());
-    return name.reference();
-  }
-  const EitherStop stop(job.stop.get_token(), hold.lost());
-  job.set_phase("reading the index");
-  hold.repository()->refresh_index();
-  for (auto* counter : {&job.progress.files_done, &job.progress.bytes_done}) *counter = 0;
-  restore::ImageStream stream(*hold.repository(), snapshot.tree, kContainersPath + container_of(snapshot) + "/image",
-                              {.progress = &job.progress, .stop = stop.get()});
-  job.set_phase("loading");
-  base::fault_point("image:load");
-  const std::vector<std::string> loaded =
-      engine.load_image({.read = [&](std::span<uint8_t> out) { return stream.read(out); },
-                         .size_bytes = stream.size_bytes(),
-                         .rewind = [&] { stream.rewind(); }},
-                        stop.get());
-  base::fault_point("image:loaded");
-  if (!is_there(engine, name, point_of(snapshot))) {
-    // It was committed on an engine of the other kind, where it is called otherwise.
-    if (loaded.empty()) throw base::Error("the engine loaded nothing of the image " + reference);
-    engine.tag_image(loaded.front(), name.repository, name.tag);
-    if (!loaded.front().starts_with("sha256:") && loaded.front() != name.reference())
-      engine.remove_image(loaded.front());
-  }
-  spdlog::info("loaded the image {} of the container {}: {} in {:.1f} s", name.reference(), container_of(snapshot),
-               base::human_size(stream.size_bytes()), job.seconds());
-  return name.reference();
-}
-
 }  // namespace
 
-std::string load_image(Context& context, const std::string& snapshot, const std::string& reference, Job& job) {
-  if (context.engine == nullptr) throw base::Error("no engine can be reached: set DOCKER_HOST");
-  auto pause = kFirstPause;
-  for (int attempt = 1;; ++attempt) {
+std::string load_image(Context& context, const std::string& snapshot_id, Job& job) {
+  for (;;) {
     const auto hold = wait_for_repository(context, job);
+    const repo::Snapshot snapshot = load_snapshot(*hold->repository(), snapshot_id);
     try {
-      return load_once(context, *hold, snapshot, reference, job);
+      job.set_phase("reading the index");
+      hold->repository()->refresh_index();
+      return ensure_image(context, *hold->repository(), snapshot, job, hold->lost()).reference;
     } catch (const base::Cancelled&) {
       if (job.stop.stop_requested() || !hold->lost().stop_requested()) throw;
-      spdlog::warn("loading the image {} begins again: the lock on the repository was lost", reference);
-    } catch (const base::IoError& error) {
-      if (job.stop.stop_requested()) throw base::Cancelled();
-      if (!error.transient() || attempt >= kTries) throw;
-      spdlog::warn("loading the image {} failed and is tried again: {}", reference, error.what());
-      job.set_phase(std::string("waiting for another try: ") + error.what());
+      spdlog::warn("loading the image of the container {} begins again: the lock on the repository was lost",
+                   container_of(snapshot));
     }
-    job.pause(std::exchange(pause, std::min(pause * 4, kLongestPause)));
+    job.pause(kFirstPause);
   }
 }
 
@@ -221,7 +160,7 @@ void ImageLoader::look_up(const std::string& volume_uuid, Job& job) {
 
 void ImageLoader::submit(const std::string& volume_uuid, const ImageLoad& image) {
   const auto job = queue_.submit(load_key(image.reference), "image", JobClass::image, [this, image](Job& job) {
-    load_image(context_, image.snapshot, image.reference, job);
+    load_image(context_, image.snapshot, job);
   });
   job->when_finished([this, volume_uuid, reference = image.reference, watched = std::weak_ptr<Job>(job)] {
     if (const auto ended = watched.lock()) note_end(volume_uuid, reference, *ended);

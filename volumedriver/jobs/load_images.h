@@ -40,9 +40,8 @@ class ImageLoader {
   JobQueue& queue_;
 };
 
-// The image `reference` of the snapshot of a container into the engine, by the name that it has there. Runs on the
-// job's thread; passing faults are tried again. Returns the name. Throws what went wrong, and Conflict where that name
-// is another image's.
-std::string load_image(Context& context, const std::string& snapshot, const std::string& reference, Job& job);
+// The image of the snapshot of a container into the engine (jobs/load_image.h), once the repository can be used. Runs on
+// the job's thread. Returns the name that it has there. Throws what went wrong.
+std::string load_image(Context& context, const std::string& snapshot, Job& job);
 
 }  // namespace davit::jobs

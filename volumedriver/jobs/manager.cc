@@ -20,6 +20,7 @@ namespace {
 constexpr unsigned kRestoresAtOnce = 4;
 // Unpacking layers is the engine's own disk's work.
 constexpr unsigned kImagesAtOnce = 2;
+constexpr unsigned kContainersAtOnce = 2;
 
 }  // namespace
 
@@ -32,6 +33,7 @@ Manager::Manager(Context& context, Hooks hooks)
           case JobClass::backup: return static_cast<unsigned>(context_.settings.number("DAVIT_JOBS"));
           case JobClass::restore: return kRestoresAtOnce;
           case JobClass::image: return kImagesAtOnce;
+          case JobClass::container: return kContainersAtOnce;
           case JobClass::upkeep: break;
         }
         return 1u;
@@ -67,6 +69,7 @@ void Manager::start() {
     }
   for (const auto& volume : context_.registry.list_removed()) start_last_backup(volume.uuid);
   images_.resume();
+  start_undoing_restores();
   sweep_caches();
 }
 

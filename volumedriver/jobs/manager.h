@@ -16,6 +16,7 @@
 #include "jobs/load_images.h"
 #include "jobs/operations.h"
 #include "jobs/ping.h"
+#include "jobs/restore_container.h"
 #include "jobs/restore_volume.h"
 #include "jobs/upkeep_run.h"
 #include "volumes/mounts.h"
@@ -80,6 +81,7 @@ class Manager : public Operations {
   // ---- Operations
   std::vector<BackupOutcome> backup(const std::vector<std::string>&, const Emit&, std::stop_token) override;
   RestoreOutcome restore(const RestoreRequest&, const Emit&, std::stop_token) override;
+  RestoreContainerOutcome restore_container(const RestoreContainerRequest&, const Emit&, std::stop_token) override;
   void wait(const std::string& volume, const Emit&, std::stop_token) override;
   std::vector<SnapshotInfo> snapshots(const std::string& volume, const std::string& host) override;
   void list_files(const std::string& reference, const std::string& below, bool recursive,
@@ -123,6 +125,12 @@ class Manager : public Operations {
   void refuse_if_in_use(const volumes::Volume& volume);
   RestoreOutcome restore_new(const RestoreRequest& request, const Emit& emit, std::stop_token stop);
   RestoreOutcome restore_over(const RestoreRequest& request, const Emit& emit, std::stop_token stop);
+  // In place; `saved` is told the snapshot of what was there, before that goes.
+  RestoreOutcome replace_volume(const RestoreRequest& request, const Emit& emit, std::stop_token stop,
+                                const std::function<void(const std::string& safety)>& saved);
+  VolumeWork volume_work();
+  void start_undoing_restores();
+  void undo_restore(const RestoreEntry& entry, Job& job);
   std::unique_ptr<RepositoryAccess::Hold> hold_for(Job& job,
                                                    RepositoryAccess::Use use = RepositoryAccess::Use::write);
   std::string prune_path() const { return context_.data_directory + "/state/prune.json"; }

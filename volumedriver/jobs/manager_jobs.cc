@@ -218,6 +218,11 @@ RestoreOutcome Manager::restore_new(const RestoreRequest& request, const Emit& e
 }
 
 RestoreOutcome Manager::restore_over(const RestoreRequest& request, const Emit& emit, std::stop_token stop) {
+  return replace_volume(request, emit, stop, [](const std::string&) {});
+}
+
+RestoreOutcome Manager::replace_volume(const RestoreRequest& request, const Emit& emit, std::stop_token stop,
+                                       const std::function<void(const std::string&)>& saved) {
   const Volume volume = get_volume(request.target);
   if (volume.state != State::ready)
     throw base::Conflict("the volume " + volume.name + " is " + volumes::state_name(volume.state));
@@ -241,6 +246,7 @@ RestoreOutcome Manager::restore_over(const RestoreRequest& request, const Emit& 
   if (safety->outcome != Outcome::ok)
     throw base::Conflict("nothing was changed, because not all of what is in " + volume.name + " now can be saved: " +
                          safety->error + ". Restore into a new volume instead (--as NEW)");
+  saved(safety->snapshot);
   const auto result = std::make_shared<restore::Result>();
   const auto job = queue_.submit(
       volume.uuid, "restore", JobClass::restore,

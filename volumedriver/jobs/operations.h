@@ -61,6 +61,35 @@ struct RestoreOutcome {
   std::vector<std::string> problems;
 };
 
+// A container with its image, volumes and networks.
+struct RestoreContainerRequest {
+  enum class Volumes : uint8_t { automatic, keep, point };  // automatic: keep; with another name: point
+  std::string reference;       // CONTAINER[@…], jobs/references.h
+  std::string as = {};         // its new name; "": its own
+  Volumes volumes = Volumes::automatic;
+  bool publish = true;         // its ports, fixed addresses and aliases
+  bool start = false;
+  bool dry_run = false;
+};
+struct RestoreContainerOutcome {
+  struct Volume {
+    std::string name, saved_name;     // name "": one that the engine makes
+    std::string action;               // kept, restored, replaced, new
+    std::string snapshot, safety_snapshot;  // hex
+  };
+  std::string container, id;          // id: the engine's, "" where none was made
+  std::string saved_name, snapshot, point, image;
+  base::Time time{};                  // of the point
+  bool image_loaded = false;          // or is to be; false: the engine has it
+  std::vector<Volume> volumes;
+  std::vector<std::string> networks;  // that were made, or are to be
+  std::vector<std::string> conflicts;  // not empty: nothing was made
+  std::vector<std::string> notes;     // what differs from what was saved
+  bool dry_run = false, started = false;
+  std::string start_error;            // made, but it does not run: why
+  double seconds = 0;
+};
+
 struct SnapshotInfo {
   base::Id id;
   repo::Snapshot snapshot;
@@ -134,6 +163,9 @@ class Operations {
   virtual std::vector<BackupOutcome> backup(const std::vector<std::string>& volumes, const Emit& emit,
                                             std::stop_token stop) = 0;
   virtual RestoreOutcome restore(const RestoreRequest& request, const Emit& emit, std::stop_token stop) = 0;
+  // Conflicts are told, not thrown. What fails half-way is undone; a container that is made and does not start stays.
+  virtual RestoreContainerOutcome restore_container(const RestoreContainerRequest& request, const Emit& emit,
+                                                    std::stop_token stop) = 0;
   // Waits until nothing runs on the volume (a restore, a backup, a last backup); throws what it failed with.
   virtual void wait(const std::string& volume, const Emit& emit, std::stop_token stop) = 0;
 

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "base/errors.h"
+#include "jobs/points.h"
 #include "volumes/name.h"
 
 namespace davit::jobs {
@@ -16,9 +17,13 @@ using repo::Snapshot;
 
 namespace {
 
-constexpr const char* kForms =
-    "a reference is VOLUME, VOLUME@latest, VOLUME@TIME (2026-11-21T18:00), VOLUME@ID, HOST:VOLUME@…, "
-    "a snapshot ID of 8 digits or more, or auto";
+std::string forms(Subject subject) {
+  if (subject == Subject::container)
+    return "a reference is CONTAINER, CONTAINER@latest, CONTAINER@TIME (2026-11-21T18:00), CONTAINER@ID, "
+           "HOST:CONTAINER@…, or a snapshot ID of 8 digits or more";
+  return "a reference is VOLUME, VOLUME@latest, VOLUME@TIME (2026-11-21T18:00), VOLUME@ID, HOST:VOLUME@…, "
+         "a snapshot ID of 8 digits or more, or auto";
+}
 
 bool is_id(std::string_view text) {
   return text.size() >= 8 && text.size() <= 64 &&
@@ -42,7 +47,8 @@ base::Time parse_time(std::string_view text, const base::Zone& zone) {
 }
 
 std::string tell(const Snapshot& snapshot) {
-  return snapshot.id.short_hex() + " (" + volume_of(snapshot) + " of " + repo::format(snapshot.time) +
+  const std::string volume = volume_of(snapshot);
+  return snapshot.id.short_hex() + " (" + (volume.empty() ? name_of(snapshot, Subject::container) : volume) + " of " + repo::format(snapshot.time) +
          (snapshot.hostname.empty() ? "" : " on " + snapshot.hostname) + (is_partial(snapshot) ? ", partial" : "") + ")";
 }
 
@@ -58,16 +64,18 @@ std::string join(const Range& items, size_t most) {
 }
 
 // "There are: pgdata (12, newest 2026-…), …" for errors.
-std::string what_there_is(const std::vector<Snapshot>& snapshots, const std::string& own_host) {
+std::string what_there_is(const std::vector<Snapshot>& snapshots, const std::string& own_host, Subject subject) {
   std::map<std::string, std::pair<size_t, repo::ZonedTime>> groups;
   for (const auto& snapshot : snapshots) {
-    const std::string volume = volume_of(snapshot);
-    if (volume.empty()) continue;
-    auto& group = groups[(snapshot.hostname == own_host ? "" : snapshot.hostname + ":") + volume];
+    const std::string name = name_of(snapshot, subject);
+    if (name.empty()) continue;
+    auto& group = groups[(snapshot.hostname == own_host ? "" : snapshot.hostname + ":") + name];
     ++group.first;
     group.second = snapshot.time;
   }
-  if (groups.empty()) return "the repository holds no snapshots of volumes";
+  if (groups.empty())
+    return std::string("the repository holds no snapshots of ") +
+           (subject == Subject::container ? "containers (those with the label davit.commit=true are saved)" : "volumes");
   std::vector<std::string> names;
   for (const auto& [name, group] : groups)
     names.push_back(name + " (" + std::to_string(group.first) + ", newest " + repo::format(group.second) + ")");
@@ -95,11 +103,16 @@ std::string volume_of(const Snapshot& snapshot) {
   return volumes::is_valid_name(name) ? name : "";
 }
 
+std::string name_of(const Snapshot& snapshot, Subject subject) {
+  return subject == Subject::container ? container_of(snapshot) : volume_of(snapshot);
+}
+
 bool is_partial(const Snapshot& snapshot) { return snapshot.has_tag(kTagPartial); }
 
-Reference parse_reference(std::string_view text, const std::string& volume, const base::Zone& zone) {
+Reference parse_reference(std::string_view text, const std::string& volume, const base::Zone& zone, Subject subject) {
   Reference reference;
-  if (text == "auto") {
+  reference.subject = subject;
+  if (text == "auto" && subject == Subject::volume) {
     reference.automatic = true;
     reference.volume = volume;
     return reference;
@@ -109,10 +122,10 @@ Reference parse_reference(std::string_view text, const std::string& volume, cons
   if (const size_t colon = name.rfind(':'); colon != std::string_view::npos) {
     reference.host = name.substr(0, colon);
     name = name.substr(colon + 1);
-    if (reference.host.empty()) throw UsageError("'" + std::string(text) + "': the host is missing; " + kForms);
+    if (reference.host.empty()) throw UsageError("'" + std::string(text) + "': the host is missing; " + forms(subject));
   }
   if (!volumes::is_valid_name(name))
-    throw UsageError("'" + std::string(text) + "' is no reference; " + kForms);
+    throw UsageError("'" + std::string(text) + "' is no reference; " + forms(subject));
   reference.volume = name;
   if (at == std::string_view::npos) {
     reference.may_be_id = reference.host.empty() && is_id(name);
@@ -128,7 +141,7 @@ Reference parse_reference(std::string_view text, const std::string& volume, cons
     reference.at = parse_time(which, zone);
   } catch (const UsageError&) {
     throw UsageError("'" + std::string(which) + "' is neither a time, nor a snapshot ID of 8 digits or more, nor "
-                     "latest; " + kForms);
+                     "latest; " + forms(subject));
   }
   return reference;
 }
@@ -140,13 +153,13 @@ std::optional<Snapshot> resolve(const Reference& reference, const std::vector<Sn
   std::set<std::string> hosts;
   for (const auto& snapshot : snapshots) {
     all.push_back(&snapshot);
-    if (volume_of(snapshot) == reference.volume) {
+    if (name_of(snapshot, reference.subject) == reference.volume) {
       of_volume.push_back(&snapshot);
       hosts.insert(snapshot.hostname);
     }
   }
   if (reference.may_be_id && of_volume.empty())
-    return by_id(reference.volume, all, what_there_is(snapshots, own_host));
+    return by_id(reference.volume, all, what_there_is(snapshots, own_host, reference.subject));
 
   std::string host = reference.host;
   if (host.empty()) {
@@ -154,7 +167,7 @@ std::optional<Snapshot> resolve(const Reference& reference, const std::vector<Sn
       host = own_host;
     } else if (hosts.size() > 1 && reference.id_prefix.empty()) {
       std::vector<std::string> names;
-      for (const auto& each : hosts) names.push_back("from=" + each + ":" + reference.volume);
+      for (const auto& each : hosts) names.push_back((reference.subject == Subject::volume ? "from=" : "") + each + ":" + reference.volume);
       throw Conflict("several other hosts have snapshots of " + reference.volume + ": say which, one of " +
                      join(names, 10));
     } else if (hosts.size() == 1) {
@@ -169,7 +182,9 @@ std::optional<Snapshot> resolve(const Reference& reference, const std::vector<Sn
     for (const Snapshot* snapshot : of_volume)
       if (reference.host.empty() || snapshot->hostname == reference.host) among.push_back(snapshot);
     return by_id(reference.id_prefix, among, "of " + reference.volume + " there are " + std::to_string(among.size()) +
-                                                " snapshots (davit snapshots " + reference.volume + ")");
+                                                " snapshots (davit snapshots" +
+                                                (reference.subject == Subject::volume ? " " : " --container ") +
+                                                reference.volume + ")");
   }
 
   const Snapshot* best = nullptr;
@@ -193,7 +208,7 @@ std::optional<Snapshot> resolve(const Reference& reference, const std::vector<Sn
   if (reference.at && earliest)
     throw NotFound("there is no snapshot of " + of + " at or before " + base::format_utc(*reference.at) +
                    "; the earliest is " + tell(*earliest));
-  throw NotFound("there is no snapshot of " + of + "; " + what_there_is(snapshots, own_host));
+  throw NotFound("there is no snapshot of " + of + "; " + what_there_is(snapshots, own_host, reference.subject));
 }
 
 }  // namespace davit::jobs

@@ -12,7 +12,6 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "jobs/either_stop.h"
-#include "jobs/references.h"
 
 namespace davit::jobs {
 
@@ -64,7 +63,7 @@ std::optional<repo::Snapshot> find_meant(const Reference& reference, const repo:
   }
   if (!all.damaged) return found;
   const bool by_id = found && (!reference.id_prefix.empty() ||
-                               (reference.may_be_id && volume_of(*found) != reference.volume));
+                               (reference.may_be_id && name_of(*found, reference.subject) != reference.volume));
   if (by_id) return found;
   throw base::Corrupt("the snapshot file " + all.damaged->short_hex() + " of the repository cannot be read, and it may "
                       "be the one that is meant: run `davit check`" +
@@ -135,8 +134,9 @@ std::optional<Resolved> resolve_reference(Context& context, const std::string& t
   return resolved;
 }
 
-repo::Snapshot find_snapshot(Context& context, const repo::Repository& repository, const std::string& text) {
-  const Reference reference = parse_reference(text, "", context.zone());
+repo::Snapshot find_snapshot(Context& context, const repo::Repository& repository, const std::string& text,
+                             Subject subject) {
+  const Reference reference = parse_reference(text, "", context.zone(), subject);
   if (reference.automatic) throw base::UsageError("auto needs a new volume; name a volume or a snapshot");
   return *find_meant(reference, repository, context.host());
 }

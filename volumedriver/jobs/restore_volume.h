@@ -5,6 +5,7 @@
 #include "jobs/context.h"
 #include "jobs/job_queue.h"
 #include "jobs/operations.h"
+#include "jobs/references.h"
 #include "restore/restorer.h"
 
 namespace davit::jobs {
@@ -20,8 +21,9 @@ struct Resolved {
 // is wrong, unknown or ambiguous, a repository that cannot be read or is locked exclusively, a snapshot file that
 // cannot be read and may be the newest (unless the reference names an ID).
 std::optional<Resolved> resolve_reference(Context& context, const std::string& reference, const std::string& volume);
-// The snapshot that a reference names; throws NotFound for an `auto` without any.
-repo::Snapshot find_snapshot(Context& context, const repo::Repository& repository, const std::string& reference);
+// The snapshot that a reference names. By its ID, one of any subject.
+repo::Snapshot find_snapshot(Context& context, const repo::Repository& repository, const std::string& reference,
+                             Subject subject = Subject::volume);
 
 // Runs on the job's thread, for a volume in state restoring. Ends in ready, or in failed (and throws). A repository
 // that cannot be used now is waited for, passing faults are tried again. When it is cancelled the record stays
