@@ -108,6 +108,7 @@ class Installed {
  private:
   jobs::Manager::Hooks hooks() {
     return {.next_backup = [this](const volumes::Volume& volume) { return scheduler_.next_backup(volume.name); },
+            .next_commit = [this](const std::string& container) { return scheduler_.next_commit(container); },
             .next_prune = [this] { return scheduler_.next_prune(); },
             .replan = [this] { scheduler_.replan(); },
             .validate_options =

@@ -70,6 +70,14 @@ std::vector<Entry> Scheduler::entries() {
     entry->last_attempt = volume.last_backup.attempted;
     entry->last_success = volume.last_backup.succeeded;
   }
+  for (const auto& container : manager_->scheduled_containers()) {
+    Entry* entry = add(container.name, Work::container, container.schedule);
+    if (!entry) continue;
+    entry->jitter = jitter;
+    entry->since = container.since;
+    entry->last_attempt = container.last_attempt;
+    entry->last_success = container.last_success;
+  }
   const auto add_upkeep = [&](const char* name, Work work, const std::string& schedule, const jobs::UpkeepRun& last) {
     if (Entry* entry = add(name, work, schedule)) {
       entry->since = last.since.value_or(context_.clock.now());
@@ -136,9 +144,10 @@ void Scheduler::start_one(const schedule::Planner::Due& due) {
       case Work::backup: {
         const auto volume = context_.registry.find(due.name);
         if (!volume) return done(false);
-        manager_->start_scheduled_backup(volume->uuid, done);
+        manager_->start_scheduled_backup(volume->uuid, done, due.due);
         break;
       }
+      case Work::container: manager_->start_scheduled_commit(due.name, done, due.due); break;
       case Work::prune: manager_->start_scheduled_prune(done); break;
       case Work::removed_volumes: manager_->start_removed_retention(done); break;
     }
@@ -160,6 +169,11 @@ void Scheduler::finished(Work work, const std::string& name) {
 std::optional<base::Time> Scheduler::next_backup(const std::string& volume) {
   std::lock_guard lock(mutex_);
   return planner_.next_run(Work::backup, volume, context_.clock.now());
+}
+
+std::optional<base::Time> Scheduler::next_commit(const std::string& container) {
+  std::lock_guard lock(mutex_);
+  return planner_.next_run(Work::container, container, context_.clock.now());
 }
 
 std::optional<base::Time> Scheduler::next_prune() {

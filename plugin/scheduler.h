@@ -26,10 +26,11 @@ class Scheduler {
 
   void start(jobs::Manager& manager);
   void stop();
-  // Volumes, options or settings changed.
+  // Volumes, containers, options or settings changed.
   void replan();
 
   std::optional<base::Time> next_backup(const std::string& volume);
+  std::optional<base::Time> next_commit(const std::string& container);
   std::optional<base::Time> next_prune();
 
  private:

@@ -75,8 +75,16 @@ void add_restore(CLI::App& app, Arguments& arguments) {
 
 void add_volume_commands(CLI::App& app, Arguments& arguments) {
   CLI::App* backup =
-      add_command(app, arguments, "backup", "Save volumes now (all, if none is named)");
+      add_command(app, arguments, "backup", "Save volumes and containers now (all, if none is named)");
   backup->add_option("volumes", arguments.names, "Volumes to save")->type_name("VOLUME");
+  backup
+      ->add_option("-c,--container", arguments.containers,
+                   "Container to commit and save, with its volumes; repeatable")
+      ->type_name("CONTAINER")
+      ->allow_extra_args(false);
+  backup->footer(
+      "Containers with the label davit.commit=true (or all, by DAVIT_COMMIT=all) are saved together "
+      "with the volumes\nthat they use.");
 
   add_restore(app, arguments);
 

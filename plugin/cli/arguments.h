@@ -28,6 +28,7 @@ struct Arguments {
   std::vector<std::string> options;           // restore -o k=v
   std::map<std::string, std::string> policy;  // keep-…
   std::vector<std::string> keep_tags;
+  std::vector<std::string> containers;  // backup --container
   bool in_place = false, start = false, no_publish = false, dry_run = false, read_data = false, remove_all = false, recursive = false,
        long_format = false;
 

@@ -169,7 +169,11 @@ Names names_of_daemon(const std::string& socket_option) {
   };
   return {[ask] { return ask("/v1/status", "volume", "name"); },
           [ask] { return ask("/v1/settings", "setting", "key"); },
-          [ask] { return ask("/v1/snapshots", "snapshot", "container"); }};
+          [ask] {
+            auto names = ask("/v1/status", "container", "name");  // those that are here
+            for (auto& saved : ask("/v1/snapshots", "snapshot", "container")) names.push_back(std::move(saved));
+            return names;
+          }};
 }
 
 }  // namespace davit::cli

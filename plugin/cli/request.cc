@@ -56,6 +56,7 @@ Request make_request(const Arguments& arguments, const Interrupt& interrupt) {
   Json& body = request.body;
   if (command == "backup") {
     body["volumes"] = arguments.names;
+    if (!arguments.containers.empty()) body["containers"] = arguments.containers;
     request.outlives_client = true;
   } else if (command == "restore" && !arguments.container.empty()) {
     request.path = "/v1/restore-container";

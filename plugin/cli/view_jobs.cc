@@ -36,8 +36,10 @@ class BackupView : public View {
   void message(const Json& message) override {
     if (text(message, "message_type") != "summary") return;
     any_ = true;
-    const std::string volume = printable(text(message, "volume")),
-                      outcome = text(message, "outcome");
+    const std::string container = printable(text(message, "container")),
+                      outcome = text(message, "outcome"),
+                      volume = container.empty() ? printable(text(message, "volume"))
+                                                 : "container " + container;
     if (outcome == "failed") {
       complain(screen_, volume + ": " + printable(text(message, "error")));
       table_.add({volume, {"failed", Colour::red}});
@@ -63,7 +65,7 @@ class BackupView : public View {
   }
   int finish(int exit_code) override {
     if (!screen_.quiet)
-      screen_.out.write(any_ ? table_.render(screen_.out) : exit_code == 0 ? "no volumes\n" : "");
+      screen_.out.write(any_ ? table_.render(screen_.out) : exit_code == 0 ? "nothing to save\n" : "");
     return exit_code;
   }
 

@@ -21,6 +21,8 @@ class StatusView : public View {
       volume(message);
     else if (type == "removed_volume")
       removed(message);
+    else if (type == "container")
+      container(message);
   }
   int finish(int exit_code) override {
     screen_.out.write(head_);
@@ -28,6 +30,7 @@ class StatusView : public View {
       screen_.out.write("\n" + table_.render(screen_.out));
     else if (exit_code == 0 && !screen_.quiet)
       screen_.out.write("\nno volumes yet: docker volume create -d davit NAME\n");
+    if (!containers_.empty()) screen_.out.write("\n" + containers_.render(screen_.out));
     if (!removed_.empty())
       screen_.out.write("\nremoved; their last backup is still to be stored:\n" +
                         removed_.render(screen_.out));
@@ -58,6 +61,8 @@ class StatusView : public View {
       head_ += "never pruned, first " + when(next) + "\n";
     if (const std::string error = text(message, "last_prune_error"); !error.empty())
       note(Colour::red, "", "the last prune failed: " + printable(error));
+    if (const std::string error = text(message, "engine_error"); !error.empty())
+      note(Colour::red, "", "containers are not saved: " + printable(error));
     if (flag(message, "password_generated"))
       note(Colour::yellow, "",
            "the repository's password was made here and exists nowhere else; keep a copy: davit "
@@ -83,29 +88,58 @@ class StatusView : public View {
     return {what, Colour::yellow};
   }
 
-  void volume(const Json& message) {
-    const Json& last = object(message, "last_backup");
-    const std::string name = printable(text(message, "name"));
-    const std::string succeeded = text(last, "succeeded"), error = text(last, "error");
+  Cell last_cell(const Json& last) const {
+    const std::string succeeded = text(last, "succeeded");
     const bool partial = flag(last, "partial");
-    Cell backup = succeeded.empty() ? Cell("never", Colour::yellow)
-                                    : Cell(when(succeeded) + (partial ? ", partial" : ""),
-                                           partial ? Colour::yellow : Colour::none);
-    if (!error.empty()) backup.colour = Colour::red;
+    Cell cell = succeeded.empty() ? Cell("never", Colour::yellow)
+                                  : Cell(when(succeeded) + (partial ? ", partial" : ""),
+                                         partial ? Colour::yellow : Colour::none);
+    if (!text(last, "error").empty()) cell.colour = Colour::red;
+    return cell;
+  }
+  std::string next_text(const Json& message) const {
     const std::string next = text(message, "next_backup");
-    table_.add({name, state_cell(message), backup, next.empty() ? "-" : when(next),
-                count_text(number(message, "snapshots")),
-                succeeded.empty() ? "" : base::human_size(number(last, "bytes")),
-                printable(text(last, "consistency")), printable(text(message, "schedule")),
-                screen_.verbose ? printable(text(message, "retention")) : ""});
+    return next.empty() ? "-" : when(next);
+  }
+  // What is wrong with it, and with its last run.
+  void complain(const Json& message, const std::string& name) {
+    const Json& last = object(message, "last_backup");
     if (const std::string why = text(message, "error"); !why.empty())
       note(Colour::red, name, printable(why));
-    if (!error.empty()) {
+    if (const std::string error = text(last, "error"); !error.empty()) {
       const std::string attempted = text(last, "attempted");
       note(Colour::red, name,
            "the last backup" + (attempted.empty() ? "" : " (" + when(attempted) + ")") +
                " failed: " + printable(error));
     }
+  }
+
+  void volume(const Json& message) {
+    const Json& last = object(message, "last_backup");
+    const std::string name = printable(text(message, "name"));
+    table_.add({name, state_cell(message), last_cell(last), next_text(message),
+                count_text(number(message, "snapshots")),
+                text(last, "succeeded").empty() ? "" : base::human_size(number(last, "bytes")),
+                printable(text(last, "consistency")), printable(text(message, "schedule")),
+                screen_.verbose ? printable(text(message, "retention")) : ""});
+    complain(message, name);
+  }
+
+  void container(const Json& message) {
+    const Json& last = object(message, "last_backup");
+    const std::string name = printable(text(message, "name")), state = text(message, "state");
+    std::string with;
+    for (const std::string& volume : texts(message, "volumes"))
+      with += (with.empty() ? "with " : ", ") + printable(volume);
+    Cell now = state_cell(message);
+    if (object(message, "running").empty())
+      now = {state.empty() ? "gone" : printable(state), Colour::none};
+    containers_.add({name, now, printable(text(message, "image")), last_cell(last),
+                     next_text(message), count_text(number(message, "snapshots")),
+                     text(last, "succeeded").empty() ? "" : base::human_size(number(last, "bytes")),
+                     with.empty() ? printable(text(message, "schedule")) : with,
+                     screen_.verbose ? printable(text(message, "retention")) : ""});
+    complain(message, "container " + name);
   }
 
   void removed(const Json& message) {
@@ -129,6 +163,15 @@ class StatusView : public View {
                 {"CONSISTENCY"},
                 {"SCHEDULE"},
                 {"RETENTION"}}};
+  Table containers_{{{"CONTAINER"},
+                     {"STATE"},
+                     {"IMAGE"},
+                     {"LAST COMMIT"},
+                     {"NEXT"},
+                     {"SNAPSHOTS", Table::Align::right},
+                     {"SIZE", Table::Align::right},
+                     {"SCHEDULE"},
+                     {"RETENTION"}}};
   Table removed_{{{""}, {""}, {""}}};
 };
 

@@ -21,7 +21,7 @@ jobs::Emit emit_to(Output& output) {
 int backup(Operations& operations, const Request& request, Output& output, std::stop_token stop) {
   int exit_code = kDone;
   for (const jobs::BackupOutcome& outcome :
-       operations.backup(request.texts("volumes"), emit_to(output), stop)) {
+       operations.backup(request.texts("volumes"), request.texts("containers"), emit_to(output), stop)) {
     output.send(backup_message(outcome));
     if (outcome.outcome == jobs::Outcome::failed) exit_code = kFailed;
     if (outcome.outcome == jobs::Outcome::partial && exit_code == kDone) exit_code = kPartial;
@@ -106,6 +106,7 @@ int status(Operations& operations, const Request&, Output& output, std::stop_tok
   output.send(daemon_message(status));
   for (const auto& volume : status.volumes) output.send(volume_message(volume, false));
   for (const auto& volume : status.removed) output.send(volume_message(volume, true));
+  for (const auto& container : status.containers) output.send(container_message(container));
   return kDone;
 }
 
@@ -212,7 +213,7 @@ int set_volume_option(Operations& operations, const Request& request, Output&, s
 
 const std::vector<Command>& commands() {
   static const std::vector<Command> kCommands{
-      {"backup", Runs::to_its_end, {"volumes"}, backup},
+      {"backup", Runs::to_its_end, {"volumes", "containers"}, backup},
       {"restore", Runs::to_its_end, {"reference", "target", "in_place", "options"}, restore},
       {"restore-container",
        Runs::to_its_end,

@@ -79,7 +79,29 @@ void put_snapshot(Message& message, const jobs::SnapshotInfo& info) {
 Message forget_base(const jobs::ForgetGroup& group, const char* action) {
   Message message{{"message_type", "forget"}, {"action", action}};
   message["group"] = {{"volume", group.volume}, {"host", group.host}};
+  if (!group.container.empty()) message["group"]["container"] = group.container;
   return message;
+}
+
+void put_last_backup(Message& message, const volumes::LastBackup& last) {
+  Message backup = Message::object();
+  put_time(backup, "attempted", last.attempted);
+  put_time(backup, "succeeded", last.succeeded);
+  put_text(backup, "snapshot_id", last.snapshot);
+  put_text(backup, "consistency", last.consistency);
+  put_text(backup, "error", last.error);
+  if (last.succeeded) {
+    backup["partial"] = last.partial;
+    backup["files"] = last.files;
+    backup["bytes"] = last.bytes;
+  }
+  message["last_backup"] = std::move(backup);
+}
+
+void put_running(Message& message, const std::optional<jobs::ProgressEvent>& running) {
+  if (!running) return;
+  message["running"] = status_message(*running);
+  message["running"].erase("message_type");
 }
 
 }  // namespace
@@ -113,6 +135,8 @@ Message backup_message(const jobs::BackupOutcome& outcome) {
   Message message{{"message_type", "summary"},
                   {"volume", outcome.volume},
                   {"outcome", outcome_text(outcome.outcome)}};
+  put_text(message, "container", outcome.container);
+  put_text(message, "point", outcome.point);
   put_text(message, "snapshot_id", outcome.snapshot);
   put_text(message, "error", outcome.error);
   put_text(message, "consistency", outcome.consistency);
@@ -212,23 +236,23 @@ Message volume_message(const jobs::VolumeStatus& status, bool removed) {
   put_text(message, "retention", status.retention);
   put_time(message, "next_backup", status.next_backup);
   message["snapshots"] = status.snapshots;
-  const volumes::LastBackup& last = volume.last_backup;
-  Message backup = Message::object();
-  put_time(backup, "attempted", last.attempted);
-  put_time(backup, "succeeded", last.succeeded);
-  put_text(backup, "snapshot_id", last.snapshot);
-  put_text(backup, "consistency", last.consistency);
-  put_text(backup, "error", last.error);
-  if (last.succeeded) {
-    backup["partial"] = last.partial;
-    backup["files"] = last.files;
-    backup["bytes"] = last.bytes;
-  }
-  message["last_backup"] = std::move(backup);
-  if (status.running) {
-    message["running"] = status_message(*status.running);
-    message["running"].erase("message_type");
-  }
+  put_last_backup(message, volume.last_backup);
+  put_running(message, status.running);
+  return message;
+}
+
+Message container_message(const jobs::ContainerStatus& status) {
+  Message message{{"message_type", "container"}, {"name", status.name}, {"state", status.state}};
+  put_text(message, "id", status.id);
+  put_text(message, "image", status.image);
+  message["volumes"] = status.volumes;
+  put_text(message, "schedule", status.schedule);
+  put_text(message, "retention", status.retention);
+  put_text(message, "error", status.problem);
+  put_time(message, "next_backup", status.next);
+  message["snapshots"] = status.snapshots;
+  put_last_backup(message, status.last);
+  put_running(message, status.running);
   return message;
 }
 
@@ -243,6 +267,7 @@ Message daemon_message(const jobs::Status& status) {
   put_time(message, "last_prune", status.last_prune);
   put_time(message, "next_prune", status.next_prune);
   put_text(message, "last_prune_error", status.last_prune_error);
+  put_text(message, "engine_error", status.engine_error);
   return message;
 }
 

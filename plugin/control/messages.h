@@ -25,6 +25,7 @@ Message point_message(const jobs::Point& point);
 // A path that is not UTF-8 comes a second time as path_base64 (and so linktarget), whole.
 Message node_message(const jobs::ListedNode& node);
 Message volume_message(const jobs::VolumeStatus& volume, bool removed);
+Message container_message(const jobs::ContainerStatus& status);
 Message daemon_message(const jobs::Status& status);
 Message forget_message(const jobs::ForgetGroup& group, const jobs::ForgetGroup::Kept& kept);
 Message forget_message(const jobs::ForgetGroup& group, const jobs::SnapshotInfo& removed);

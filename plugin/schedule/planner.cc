@@ -13,6 +13,8 @@ namespace {
 // it counts from now.
 constexpr minutes kClockTolerance{10};
 
+bool is_maintenance(Work work) { return work != Work::backup && work != Work::container; }
+
 }  // namespace
 
 void Planner::put(const Entry& entry, Time now) {
@@ -70,7 +72,7 @@ std::optional<Time> Planner::due_time(Item& item, Time now) {
 }
 
 bool Planner::has_room(Work work) const {
-  const bool maintenance = work != Work::backup;
+  const bool maintenance = is_maintenance(work);
   const int limit = std::max(1, maintenance ? limits_.maintenance : limits_.jobs);
   return running(maintenance) < static_cast<size_t>(limit);
 }
@@ -139,7 +141,7 @@ bool Planner::is_running(Work work, const std::string& name) const {
 
 size_t Planner::running(bool maintenance) const {
   return static_cast<size_t>(std::count_if(items_.begin(), items_.end(), [&](const auto& each) {
-    return each.second.running && (each.first.first != Work::backup) == maintenance;
+    return each.second.running && is_maintenance(each.first.first) == maintenance;
   }));
 }
 

@@ -24,7 +24,8 @@
 namespace davit::schedule {
 
 enum class Work : uint8_t {
-  backup,
+  backup,           // of a volume
+  container,        // its commit; counts as a backup
   prune,            // of the repository
   removed_volumes,  // retention of volumes that are gone
 };
@@ -33,7 +34,7 @@ inline constexpr const char* kDefaultRemovedVolumesSchedule = "@daily-random";
 inline constexpr int kDefaultJobs = 2;  // DAVIT_JOBS
 
 struct Entry {
-  std::string name;  // of the volume or of the maintenance; the key together with `work`
+  std::string name;  // of the volume, the container or the maintenance; the key together with `work`
   Work work = Work::backup;
   Schedule schedule;
   std::chrono::nanoseconds jitter{0};  // runs begin up to this much later: spread()

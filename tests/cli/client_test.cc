@@ -81,6 +81,21 @@ TEST_F(ClientTest, ShowsOneLineAVolumeAfterABackup) {
   EXPECT_THAT(operations_.asked(), ElementsAre("backup pgdata shop web"));
 }
 
+TEST_F(ClientTest, BacksUpContainersByName) {
+  operations_.on_backup = [&](const auto&, const auto&, auto) {
+    std::vector<jobs::BackupOutcome> outcomes(1);
+    outcomes[0].container = "web";
+    outcomes[0].snapshot = id_of('a').hex();
+    outcomes[0].consistency = "paused";
+    outcomes[0].seconds = 2;
+    return outcomes;
+  };
+  const Ran ran = run({"backup", "pgdata", "--container", "web", "-c", "db"});
+  EXPECT_THAT(ran.out, testing::StartsWith("container web  saved  aaaaaaaa"));
+  EXPECT_EQ(ran.exit_code, 0);
+  EXPECT_THAT(operations_.asked(), ElementsAre("backup pgdata container=web container=db"));
+}
+
 TEST_F(ClientTest, IsSilentWhenQuietButForErrors) {
   operations_.on_backup = [&](const auto&, const auto&, auto) {
     std::vector<jobs::BackupOutcome> outcomes(2);
@@ -320,6 +335,24 @@ TEST_F(ClientTest, ShowsTheStatusAndWhatNeedsAttention) {
   volume.volume.state = volumes::State::removed;
   volume.volume.removed_at = now - minutes(3);
   status.removed.push_back(volume);
+  jobs::ContainerStatus container;
+  container.name = "db";
+  container.state = "running";
+  container.image = "postgres:17";
+  container.volumes = {"pgdata", "wal"};
+  container.last.succeeded = now - minutes(61);
+  container.last.bytes = 400'000'000;
+  container.snapshots = 3;
+  status.containers.push_back(container);
+  container = {};
+  container.name = "cron";
+  container.state = "exited";
+  container.image = "tool";
+  container.schedule = "@daily";
+  container.problem = "label davit.keep-last: bad";
+  container.last.error = "the engine is away";
+  status.containers.push_back(container);
+  status.engine_error = "nobody answers";
   const Ran ran = run({"status"});
   EXPECT_EQ(ran.out,
             "davit 1.2.3 on ship\n"
@@ -335,12 +368,20 @@ TEST_F(ClientTest, ShowsTheStatusAndWhatNeedsAttention) {
             "web     ready                     never        -             0                        "
             "@hourly\n"
             "\n"
+            "CONTAINER  STATE    IMAGE        LAST COMMIT  NEXT  SNAPSHOTS       SIZE  SCHEDULE\n"
+            "db         running  postgres:17  1 h ago      -             3  381.5 MiB  with pgdata, "
+            "wal\n"
+            "cron       exited   tool         never        -             0             @daily\n"
+            "\n"
             "removed; their last backup is still to be stored:\n"
             "  old  removed 3 min ago  the repository cannot be reached\n"
             "\n"
+            "! containers are not saved: nobody answers\n"
             "! the repository's password was made here and exists nowhere else; keep a copy: davit "
             "key export\n"
-            "! web: the last backup (5 min ago) failed: the repository cannot be reached\n");
+            "! web: the last backup (5 min ago) failed: the repository cannot be reached\n"
+            "! container cron: label davit.keep-last: bad\n"
+            "! container cron: the last backup failed: the engine is away\n");
   EXPECT_EQ(ran.exit_code, 0);
 }
 

@@ -50,6 +50,7 @@ TEST(Completion, OffersCommands) {
 TEST(Completion, OffersVolumesWhereAVolumeBelongs) {
   EXPECT_THAT(candidates({"backup", ""}), ElementsAre("pgdata", "web", "pgwal", ":4"));
   EXPECT_THAT(candidates({"backup", "web", "pg"}), ElementsAre("pgdata", "pgwal", ":4"));
+  EXPECT_THAT(candidates({"backup", "--container", "p"}), ElementsAre("proxy", ":4"));
   EXPECT_THAT(candidates({"wait", "w"}), ElementsAre("web", ":4"));
   EXPECT_THAT(candidates({"wait", "web", ""}), ElementsAre(":4"));
   EXPECT_THAT(candidates({"restore", "pgd"}), ElementsAre("pgdata", ":4"));

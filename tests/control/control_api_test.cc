@@ -137,6 +137,26 @@ TEST_F(ControlApiTest, ReportsABackupWithItsProgressAndExitsWithTheWorstOutcome)
   EXPECT_THAT(operations_.asked(), ElementsAre("backup db", "backup", "backup"));
 }
 
+TEST_F(ControlApiTest, BacksUpContainersAndTellsThePoint) {
+  operations_.on_backup = [&](const auto&, const auto&, auto) {
+    std::vector<jobs::BackupOutcome> outcomes(2);
+    outcomes[0].volume = "db";
+    outcomes[0].point = outcomes[1].point = "0123456789abcdef";
+    outcomes[1].container = "web";
+    outcomes[1].outcome = jobs::Outcome::failed;
+    outcomes[1].error = "the container web is gone";
+    return outcomes;
+  };
+  const auto messages = ask("backup", {{"volumes", {"db"}}, {"containers", {"web"}}});
+  EXPECT_EQ(messages.at(0)["volume"], "db");
+  EXPECT_FALSE(messages.at(0).contains("container"));
+  EXPECT_EQ(messages.at(0)["point"], "0123456789abcdef");
+  EXPECT_EQ(messages.at(1)["container"], "web");
+  EXPECT_EQ(messages.at(1)["error"], "the container web is gone");
+  EXPECT_EQ(exit_code(messages), 1) << "a container counts";
+  EXPECT_THAT(operations_.asked(), ElementsAre("backup db container=web"));
+}
+
 TEST_F(ControlApiTest, TurnsErrorsIntoAnErrorLineAndTheirExitCode) {
   operations_.before_any = [] { throw base::Locked("the repository is locked by ship-7"); };
   for (const char* command : {"backup", "status", "prune", "check", "unlock"}) {
@@ -456,8 +476,27 @@ TEST_F(ControlApiTest, ShowsTheDaemonAndItsVolumes) {
   volume.volume.name = "old";
   volume.volume.state = volumes::State::removed;
   operations_.current_status.removed = {volume};
+  jobs::ContainerStatus container;
+  container.name = "web";
+  container.state = "running";
+  container.image = "nginx:1";
+  container.volumes = {"db"};
+  container.last.succeeded = volume.volume.last_backup.succeeded;
+  container.last.error = "the engine is away";
+  container.problem = "label davit.schedule: bad";
+  container.snapshots = 2;
+  operations_.current_status.containers = {container};
+  operations_.current_status.engine_error = "no engine";
   const auto messages = ask("status");
-  ASSERT_EQ(messages.size(), 4u);
+  ASSERT_EQ(messages.size(), 5u);
+  EXPECT_EQ(messages[0]["engine_error"], "no engine");
+  EXPECT_EQ(messages[3]["message_type"], "container");
+  EXPECT_EQ(messages[3]["name"], "web");
+  EXPECT_EQ(messages[3]["image"], "nginx:1");
+  EXPECT_EQ(messages[3]["volumes"], json::array({"db"}));
+  EXPECT_EQ(messages[3]["error"], "label davit.schedule: bad");
+  EXPECT_EQ(messages[3]["last_backup"]["error"], "the engine is away");
+  EXPECT_EQ(messages[3]["snapshots"], 2);
   EXPECT_EQ(messages[0]["message_type"], "daemon");
   EXPECT_EQ(messages[1]["name"], "db");
   EXPECT_EQ(messages[1]["state"], "ready");

@@ -86,9 +86,11 @@ class FakeOperations : public jobs::Operations {
   }
 
   std::vector<jobs::BackupOutcome> backup(const std::vector<std::string>& volumes,
+                                          const std::vector<std::string>& containers,
                                           const jobs::Emit& emit, std::stop_token stop) override {
     std::string line = "backup";
     for (const auto& volume : volumes) line += " " + volume;
+    for (const auto& container : containers) line += " container=" + container;
     const Turn turn = note(line);
     return on_backup(volumes, emit, stop);
   }

@@ -41,6 +41,10 @@ class Script {
         rooms_.create(step.volume, step.final_backup ? volumes::OptionMap{}
                                                      : volumes::OptionMap{{"final-backup", "off"}});
         return "";
+      case Verb::contain:
+        rooms_.engine.add_container(
+            {.name = kContainer, .image = kImage, .labels = {{"davit.commit", "true"}}, .volumes = {step.volume}});
+        return "";
       case Verb::write: write_content(rooms_.directory(step.volume), step.content); return "";
       case Verb::backup: {
         const std::string id = rooms_.backup(step.volume).snapshot;
@@ -82,13 +86,14 @@ int run(const std::string& data, long point, const std::string& name) {
   else
     base::fault_hook = [](const char*) { points_left.fetch_sub(1); };
   {
-    test::Rooms rooms(data, {.environment = keep_all()});
+    test::Rooms rooms(data, {.environment = keep_all(), .engine_state = engine_state(data)});
     rooms.start();
     Script script(rooms);
     const auto steps = crash::script(name);
     for (size_t i = 0; i < steps.size(); ++i) acknowledge(i, script.run(steps[i]));
     // What the start began comes to its end too.
     for (const auto& volume : rooms.registry.list()) rooms.settle(volume.name);
+    rooms.settle_container(kContainer);
     test::eventually([&] { return rooms.registry.list_removed().empty(); });
   }
   std::fprintf(stderr, "points %ld\n", -points_left.load());

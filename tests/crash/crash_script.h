@@ -14,7 +14,7 @@ namespace davit::crash {
 
 inline constexpr int kKilled = 77;
 
-enum class Verb { make, write, backup, restore_new, restore_over, remove, vanish, forget, prune, passwd };
+enum class Verb { make, contain, write, backup, restore_new, restore_over, remove, vanish, forget, prune, passwd };
 
 struct Step {
   Verb verb;
@@ -34,6 +34,9 @@ inline std::vector<Step> script(const std::string& name) {
   return {{Verb::make, "a"},
           {Verb::write, "a", 1},
           {Verb::backup, "a"},
+          {Verb::make, "d"},
+          {Verb::contain, "d"},
+          {Verb::backup, "d"},
           {Verb::write, "a", 2},
           {Verb::backup, "a"},
           {Verb::restore_new, "b", 0, "first"},
@@ -45,10 +48,17 @@ inline std::vector<Step> script(const std::string& name) {
           {Verb::prune, "a"},
           {Verb::write, "a", 3},
           {Verb::backup, "a"},
+          {Verb::write, "d", 2},
+          {Verb::backup, "d"},
           {Verb::make, "c", 0, "", false},
           {Verb::write, "c", 4},
           {Verb::remove, "c"}};
 }
+
+// The container that uses the volume is committed with it. It and its image are the engine's, which has this file.
+inline constexpr const char* kContainer = "web";
+inline constexpr const char* kImage = "base:1";
+inline std::string engine_state(const std::string& data) { return data + "-engine.json"; }
 
 // So that only the script forgets.
 inline std::map<std::string, std::string> keep_all() {

@@ -18,6 +18,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "crash_script.h"
+#include "jobs/points.h"
 #include "jobs/references.h"
 #include "repo/keyring.h"
 #include "restore/restorer.h"
@@ -100,6 +101,7 @@ struct Model {
         });
         break;
       }
+      case Verb::contain:
       case Verb::vanish:
       case Verb::prune:
       case Verb::passwd: break;
@@ -132,12 +134,34 @@ class DaemonCrash : public ::testing::Test {
     return run;
   }
 
+  // A container's snapshot holds all that brings it back, and its moment's volume is there or was to be.
+  static void expect_whole(repo::Repository& repository, const jobs::SnapshotInfo& info) {
+    const std::string place = std::string(jobs::kContainersPath) + info.container;
+    for (const char* file : {"/container.json", "/davit.json", "/image/manifest.json", "/image/config.json"})
+      EXPECT_TRUE(restore::find_small_file(repository, info.snapshot.tree, place + file, 1 << 20)) << file;
+    EXPECT_FALSE(info.point.empty());
+  }
+
+  // What commits do to the engine is taken back, wherever they were when the process (and the engine) died.
+  static void expect_nothing_in_the_engine(test::Rooms& rooms) {
+    if (rooms.engine.state(kContainer).empty()) return;
+    EXPECT_TRUE(test::eventually([&] {
+      return rooms.engine.state(kContainer) == "running" && rooms.engine.dangling() == 0 &&
+             rooms.engine.references() == std::vector<std::string>{kImage};
+    })) << rooms.engine.state(kContainer) << ", " << rooms.engine.references().size() << " images, "
+        << rooms.engine.dangling() << " without a name";
+  }
+
   // What is in each snapshot, restored.
   std::map<std::string, Saved> restore_all(test::Rooms& rooms) {
     std::map<std::string, Saved> found;
     const auto repository = rooms.repository.get();
     repository->refresh_index();
     for (const auto& info : rooms.manager.snapshots("", "")) {
+      if (!info.container.empty()) {
+        expect_whole(*repository, info);
+        continue;
+      }
       const test::TempDir place;
       const base::Fd directory = base::open_file(place.path(), O_RDONLY | O_DIRECTORY);
       restore::Options options;
@@ -185,7 +209,7 @@ class DaemonCrash : public ::testing::Test {
     if (run.made.size() < steps.size()) after.apply(steps[run.made.size()], "", keeps);
 
     {
-      test::Rooms rooms(data, {.environment = keep_all()});
+      test::Rooms rooms(data, {.environment = keep_all(), .engine_state = engine_state(data)});
       rooms.start();
       settle(rooms);
 
@@ -220,8 +244,10 @@ class DaemonCrash : public ::testing::Test {
         EXPECT_TRUE(std::any_of(found.begin(), found.end(), [&](const auto& each) { return each.second == owed; }))
             << "the last backup of " << owed.volume << " is lost";
 
+      expect_nothing_in_the_engine(rooms);
       // And the next run goes on.
-      for (const auto& outcome : rooms.manager.backup({}, {}, {})) EXPECT_EQ(outcome.outcome, jobs::Outcome::ok);
+      for (const auto& outcome : rooms.manager.backup({}, {}, {}, {})) EXPECT_EQ(outcome.outcome, jobs::Outcome::ok);
+      expect_nothing_in_the_engine(rooms);
       EXPECT_NO_THROW(rooms.manager.prune(false, {}, {}));
       EXPECT_THAT(rooms.manager.check(true, {}, {}).errors, IsEmpty());
     }
@@ -311,7 +337,7 @@ TEST_F(DaemonCrash, KilledWhileThePasswordChangesTheFileAlwaysOpensTheRepository
     const Run run = run_child(data, point, "passwd");
     died += run.died;
     SCOPED_TRACE("killed at point " + std::to_string(point));
-    test::Rooms rooms(data, {.environment = keep_all()});
+    test::Rooms rooms(data, {.environment = keep_all(), .engine_state = engine_state(data)});
     rooms.start();
     settle(rooms);
     const auto repository = rooms.repository.get();

@@ -46,6 +46,7 @@ class SchedulerTest : public ::testing::Test {
     rooms_->manager.stop();
     // In the daemon the planner outlives the jobs, which tell it of their ends.
     for (const auto& volume : rooms_->registry.list()) rooms_->settle(volume.name);
+    for (const auto& container : rooms_->manager.status().containers) rooms_->settle_container(container.name);
     rooms_.reset();
     scheduler_.reset();
   }
@@ -224,6 +225,49 @@ TEST_F(SchedulerTest, ABackupThatIsPartialWaitsForItsNextTimeAlsoAfterARestart) 
   ASSERT_TRUE(reaches("db", 2));
   let_it_look("db");
   EXPECT_EQ(saved("db"), 2u);
+}
+
+TEST_F(SchedulerTest, ContainersWithoutVolumesAreCommittedOnTheirOwnSchedule) {
+  rooms_->engine.add_container({.name = "cron", .labels = {{"davit.commit", "true"}, {"davit.schedule", "@hourly"}}});
+  rooms_->engine.add_container({.name = "never", .labels = {{"davit.commit", "true"}}});
+  rooms_->engine.add_container({.name = "silent", .labels = {{"davit.schedule", "@hourly"}}});
+  rooms_->manager.set_setting("DAVIT_COMMIT", "labelled");  // it looks now, and not in a minute
+  const auto commits = [&] {
+    size_t count = 0;
+    for (const auto& info : rooms_->manager.snapshots("", "")) {
+      EXPECT_EQ(info.container, "cron");
+      ++count;
+    }
+    return count;
+  };
+  ASSERT_TRUE(eventually([&] {
+    scheduler_->replan();
+    return scheduler_->next_commit("cron").has_value();
+  }));
+  EXPECT_EQ(*scheduler_->next_commit("cron"), base::parse_rfc3339("2026-11-21T19:00:00Z"));
+  EXPECT_FALSE(scheduler_->next_commit("never"));
+  EXPECT_FALSE(scheduler_->next_commit("silent"));
+  pass(1h);
+  ASSERT_TRUE(eventually([&] { return commits() == 1; }));
+  pass(1h);
+  ASSERT_TRUE(eventually([&] { return commits() == 2; }));
+  rooms_->settle_container("cron");
+  EXPECT_TRUE(eventually([&] { return rooms_->engine.references() == std::vector<std::string>{"base:1"}; }));
+}
+
+TEST_F(SchedulerTest, VolumesThatAreDueTogetherAndBelongTogetherAreSavedOnce) {
+  for (const char* name : {"a", "b", "c"}) rooms_->create(name, {{"schedule", "@hourly"}});
+  rooms_->create("off", {});
+  rooms_->engine.add_container(
+      {.name = "web", .labels = {{"davit.commit", "true"}}, .volumes = {"a", "b", "c", "off"}});
+  scheduler_->replan();
+  ASSERT_TRUE(eventually([&] { return scheduler_->next_backup("c").has_value(); }));
+  pass(1h);
+  for (const char* name : {"a", "b", "c"}) ASSERT_TRUE(reaches(name, 1));
+  for (const char* name : {"a", "b", "c"}) let_it_look(name);
+  rooms_->settle_container("web");
+  EXPECT_THAT(rooms_->manager.snapshots("", ""), SizeIs(4));
+  EXPECT_EQ(saved("off"), 0u) << "no schedule saves what is never to be saved by one";
 }
 
 }  // namespace

@@ -50,7 +50,7 @@ TEST_F(Backup, MakesASnapshotThatSaysWhatItIs) {
   EXPECT_EQ(outcome.snapshot, snapshot.id.hex());
   EXPECT_EQ(snapshot.time.time, clock_.now());
   EXPECT_THAT(snapshot.paths, ElementsAre("/volumes/db"));
-  EXPECT_THAT(snapshot.tags, ElementsAre("davit"));
+  EXPECT_THAT(snapshot.tags, ElementsAre("davit", "point:" + outcome.point));
   EXPECT_THAT(snapshot.excludes, ElementsAre("*.tmp"));
   EXPECT_EQ(snapshot.hostname, "here");
   EXPECT_EQ(snapshot.program_version, "davit test");
@@ -234,14 +234,14 @@ TEST_F(Backup, OfAllVolumesSavesTheOthersWhenOneFails) {
     rooms().write(name, "file", name);
   }
   ASSERT_EQ(::rename(rooms().directory("b").c_str(), (data() + "/hidden").c_str()), 0);
-  const auto outcomes = manager().backup({}, {}, {});
+  const auto outcomes = manager().backup({}, {}, {}, {});
   ASSERT_EQ(outcomes.size(), 3u);
   EXPECT_EQ(outcomes[0].outcome, Outcome::ok);
   EXPECT_EQ(outcomes[1].outcome, Outcome::failed);
   EXPECT_NE(outcomes[1].error, "");
   EXPECT_EQ(outcomes[2].outcome, Outcome::ok);
   ASSERT_EQ(::rename((data() + "/hidden").c_str(), rooms().directory("b").c_str()), 0);
-  EXPECT_THROW(manager().backup({"nobody"}, {}, {}), base::NotFound);
+  EXPECT_THROW(manager().backup({"nobody"}, {}, {}, {}), base::NotFound);
 }
 
 TEST_F(Backup, InterruptedByTheEndOfTheDaemonGoesOnTheNextTime) {

@@ -34,8 +34,14 @@ TEST(ImageNames, ReplaceWhatARepositoryMayNotHold) {
   EXPECT_EQ(component("b\xc3\xbc" "ro"), "b--ro");
 }
 
+TEST(ImageNames, OfTwoContainersAreNeverTheSame) {
+  EXPECT_EQ(commit_reference(Kind::docker, "Web", kTime), "davit/web:20261122T180005Z-297510");
+  EXPECT_NE(commit_reference(Kind::docker, "Web", kTime), commit_reference(Kind::docker, "wEb", kTime));
+  EXPECT_NE(commit_reference(Kind::docker, "web_", kTime), commit_reference(Kind::docker, "web.", kTime));
+}
+
 TEST(ImageNames, AreAlwaysOnesThatAnEngineTakes) {
-  const std::regex good("(localhost/)?davit/[a-z0-9]+((\\.|_|__|-+)[a-z0-9]+)*:[0-9]{8}T[0-9]{6}Z");
+  const std::regex good("(localhost/)?davit/[a-z0-9]+((\\.|_|__|-+)[a-z0-9]+)*:[0-9]{8}T[0-9]{6}Z(-[0-9a-f]{6})?");
   const std::string letters = "aZ9._-";
   std::string name;
   // Every name of up to five characters of these.

@@ -108,6 +108,7 @@ std::string FakeEngine::add_container(const NewContainer& made) {
     state.body = json{{"HostConfig", {{"RestartPolicy", {{"Name", made.restart}}}}}}.dump();
     const std::string id = state.container.id;
     world.containers.emplace(id, std::move(state));
+    world.keep();
     return id;
   });
 }
@@ -147,13 +148,17 @@ void FakeEngine::on_stream(std::function<void(const std::string&, uint64_t)> hoo
 void FakeEngine::begin(const std::string& call) {
   const auto [hook, why] = world_.with([&](World& world) {
     world.calls.push_back(call);
+    world.passes("engine:called");
     return std::pair(world.called, world.failure);
   });
   if (hook) hook(call);
   if (!why.empty()) throw IoError(why, 0);
 }
 void FakeEngine::end(const std::string& call) {
-  const Hook hook = world_.with([](World& world) { return world.done; });
+  const Hook hook = world_.with([](World& world) {
+    world.passes("engine:done");
+    return world.done;
+  });
   if (hook) hook(call);
 }
 
@@ -322,6 +327,7 @@ std::string FakeEngine::create_container(const std::string& name, const std::str
     state.body = body_json;
     const std::string id = state.container.id;
     world.containers.emplace(id, std::move(state));
+    world.keep();
     return id;
   });
 }

@@ -55,6 +55,11 @@ class FakeEngine : public engine::Engine {
   enum class Killed { never, paused, dangling };
   void kill_in_commit(Killed how) { world_.lock()->killed = how; }
 
+  // From here on what it has stands in this file, and is taken from it now: so it outlives a process that is killed,
+  // as engines do. Each call then passes the fault points "engine:called" and "engine:done", and a commit
+  // "engine:paused" and "engine:made": who dies there dies together with the engine.
+  void persist_in(const std::string& path);
+
   // ---- what became of it
   std::vector<std::string> calls();
   std::string state(const std::string& container);  // "" where there is none
@@ -118,6 +123,11 @@ class FakeEngine : public engine::Engine {
     Hook called, done;
     std::function<void(const std::string&, uint64_t)> streamed;
     uint64_t next = 1;  // IDs and starts
+    std::string path;   // "": in memory only
+
+    void keep() const;  // writes the file, if there is one
+    void load();
+    void passes(const char* fault_point) const;  // if there is a file
 
     std::string make_id();
     std::string make_time();
@@ -133,10 +143,17 @@ class FakeEngine : public engine::Engine {
   auto during(const std::string& call, Do work) {
     begin(call);
     if constexpr (std::is_void_v<std::invoke_result_t<Do, World&>>) {
-      world_.with(work);
+      world_.with([&](World& world) {
+        work(world);
+        world.keep();
+      });
       end(call);
     } else {
-      auto result = world_.with(work);
+      auto result = world_.with([&](World& world) {
+        auto made = work(world);
+        world.keep();
+        return made;
+      });
       end(call);
       return result;
     }

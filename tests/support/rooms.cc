@@ -18,6 +18,7 @@ void check_volume_schedule(const std::string& text, const std::string& volume) {
 
 jobs::Manager::Hooks hooks() {
   return {.next_backup = {},
+          .next_commit = {},
           .next_prune = {},
           .replan = {},
           .validate_options =
@@ -47,7 +48,9 @@ Rooms::Rooms(const std::string& data_directory, RoomsOptions options)
       context{options.clock ? *options.clock : system_clock, settings, registry, repository, &engine, data, "test"},
       manager(context, hooks()),
       restores(manager, [this] { manager.run_aside([this] { registry.sweep([this] { return stopping.load(); }); }); }),
-      driver(registry, restores, check_volume_schedule) {}
+      driver(registry, restores, check_volume_schedule) {
+  if (!options.engine_state.empty()) engine.persist_in(options.engine_state);
+}
 
 Rooms::~Rooms() {
   stopping = true;
@@ -67,7 +70,7 @@ void Rooms::create(const std::string& name, const volumes::OptionMap& options) {
   driver.unmount(name, "test");
 }
 
-jobs::BackupOutcome Rooms::backup(const std::string& name) { return manager.backup({name}, {}, {}).at(0); }
+jobs::BackupOutcome Rooms::backup(const std::string& name) { return manager.backup({name}, {}, {}, {}).at(0); }
 
 void Rooms::settle(const std::string& name) {
   std::vector<std::string> uuids;
@@ -78,6 +81,12 @@ void Rooms::settle(const std::string& name) {
   for (const auto& uuid : uuids)
     while (const auto job = manager.find_job(uuid))
       if (!job->wait_until(deadline)) throw base::Error("a job of volume " + name + " does not end");
+}
+
+void Rooms::settle_container(const std::string& name) {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::minutes(2);
+  while (const auto job = manager.find_job("container:" + name))
+    if (!job->wait_until(deadline)) throw base::Error("a job of container " + name + " does not end");
 }
 
 void Rooms::write(const std::string& volume, const std::string& file, const std::string& text) const {

@@ -17,7 +17,8 @@ namespace davit::test {
 
 struct RoomsOptions {
   const base::Clock* clock = nullptr;  // nullptr: the system's
-  std::map<std::string, std::string> environment;
+  std::map<std::string, std::string> environment = {};
+  std::string engine_state = {};  // file of the engine's; "": it is new and in memory
   jobs::RepositoryAccess::Timing timing{.lock = {.settle = std::chrono::milliseconds(1)},
                                         .retry = std::chrono::milliseconds(10),
                                         .patience = std::chrono::minutes(10)};
@@ -38,6 +39,7 @@ class Rooms {
   jobs::BackupOutcome backup(const std::string& name);
   // Until no job runs on a volume of the name, removed ones of it included. Throws nothing.
   void settle(const std::string& name);
+  void settle_container(const std::string& name);
   std::string directory(const std::string& name) const { return data + "/volumes/" + name; }
   void write(const std::string& volume, const std::string& file, const std::string& text) const;
   // "" where there is no such file.

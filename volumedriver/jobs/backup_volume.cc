@@ -22,15 +22,6 @@ using volumes::Volume;
 
 namespace {
 
-// Newest of the same host and path, whole or partial: what the archiver compares with where there is no scan cache.
-std::optional<base::Id> find_parent(const repo::Repository& repository, const std::string& host,
-                                    const std::string& path) {
-  std::optional<base::Id> parent;
-  for (const auto& file : repository.load_snapshots([](const auto&, const auto&) {}))
-    if (file.snapshot.hostname == host && file.snapshot.paths == std::vector{path}) parent = file.id;
-  return parent;
-}
-
 // Whether both root trees name the same volume with the same content: directories above it may have changed.
 bool hold_the_same(const repo::Repository& repository, const base::Id& one, const base::Id& other) {
   if (one == other) return true;
@@ -44,13 +35,22 @@ bool hold_the_same(const repo::Repository& repository, const base::Id& one, cons
   return std::equal(a.begin(), a.end(), b.begin(), b.end(), is_same);
 }
 
+// Each try is a point of its own.
+std::vector<std::string> tags_but_point(const repo::Snapshot& snapshot) {
+  std::vector<std::string> tags = snapshot.tags;
+  std::erase(tags, point_tag(point_of(snapshot)));
+  return tags;
+}
+
 // The last backup of a removed volume is tried again until it is whole: a former try that came to the same.
-std::optional<base::Id> find_former_try(const repo::Repository& repository, const repo::Snapshot& snapshot) {
-  for (const auto& [id, former] : repository.load_snapshots([](const auto&, const auto&) {}))
+std::optional<repo::Snapshot> find_former_try(const repo::Repository& repository, const repo::Snapshot& snapshot) {
+  for (auto& [id, former] : repository.load_snapshots([](const auto&, const auto&) {}))
     if (former.time.time == snapshot.time.time && former.hostname == snapshot.hostname &&
-        former.paths == snapshot.paths && former.tags == snapshot.tags &&
-        hold_the_same(repository, former.tree, snapshot.tree))
-      return id;
+        former.paths == snapshot.paths && tags_but_point(former) == tags_but_point(snapshot) &&
+        hold_the_same(repository, former.tree, snapshot.tree)) {
+      former.id = id;
+      return std::move(former);
+    }
   return std::nullopt;
 }
 
@@ -82,8 +82,10 @@ bool is_still_its_data(const Context& context, const Volume& volume, int directo
 BackupOutcome run(Context& context, const BackupRequest& request, const Volume& volume,
                   const RepositoryAccess::Hold& hold, Job& job) {
   const base::Time began = context.clock.now();
+  const PointMark point = request.point ? *request.point : make_point(began);
   BackupOutcome outcome;
   outcome.volume = volume.name;
+  outcome.point = point.id;
 
   const auto& repository = hold.repository();
   const EitherStop stop(job.stop.get_token(), hold.lost());
@@ -126,14 +128,14 @@ BackupOutcome run(Context& context, const BackupRequest& request, const Volume& 
     throw base::Conflict("the volume " + volume.name + " was removed while it was saved: no snapshot was made");
 
   repo::Snapshot snapshot;
-  snapshot.time = context.zoned(request.as_of.value_or(began));
+  snapshot.time = context.zoned(point.time);
   snapshot.parent = options.parent;
   snapshot.tree = result.tree;
   snapshot.paths = {path};
   snapshot.hostname = context.host();
   snapshot.username = "root";
   snapshot.excludes = options.excludes.lines();
-  snapshot.tags = {kTagDavit};
+  snapshot.tags = {kTagDavit, point_tag(point.id)};
   snapshot.tags.insert(snapshot.tags.end(), request.tags.begin(), request.tags.end());
   if (result.unreadable_count > 0) snapshot.tags.push_back(kTagPartial);
   snapshot.program_version = "davit " + context.version;
@@ -154,8 +156,9 @@ BackupOutcome run(Context& context, const BackupRequest& request, const Volume& 
   summary.total_files_processed = result.total_files;
   summary.total_bytes_processed = result.total_bytes;
   snapshot.summary = summary;
-  const auto former = request.as_of ? find_former_try(*repository, snapshot) : std::nullopt;
-  const base::Id id = former ? *former : repository->save_snapshot(snapshot);
+  const auto former = request.is_tried_again ? find_former_try(*repository, snapshot) : std::nullopt;
+  const base::Id id = former ? former->id : repository->save_snapshot(snapshot);
+  if (former) outcome.point = point_of(*former);
   base::fault_point("backup:snapshot_saved");
   archive::commit_scan_cache(options.scan_cache_path);
 
@@ -198,6 +201,14 @@ void apply_retention(Context& context, const Volume& volume, const RepositoryAcc
 
 }  // namespace
 
+std::optional<base::Id> find_parent(const repo::Repository& repository, const std::string& host,
+                                    const std::string& path) {
+  std::optional<base::Id> parent;
+  for (const auto& file : repository.load_snapshots([](const auto&, const auto&) {}))
+    if (file.snapshot.hostname == host && file.snapshot.paths == std::vector{path}) parent = file.id;
+  return parent;
+}
+
 BackupOutcome backup_volume(Context& context, const BackupRequest& request, Job& job) {
   auto volume = context.registry.find_uuid(request.volume_uuid);
   if (!volume) throw base::NotFound("the volume is gone");
@@ -223,7 +234,7 @@ BackupOutcome backup_volume(Context& context, const BackupRequest& request, Job&
     throw;
   }
   note(context, *volume, [&](volumes::LastBackup& last) {
-    last.succeeded = request.as_of.value_or(attempted);
+    last.succeeded = request.point ? request.point->time : attempted;
     last.snapshot = outcome.snapshot;
     last.consistency = outcome.consistency;
     last.partial = outcome.outcome == Outcome::partial;

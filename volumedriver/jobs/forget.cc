@@ -62,11 +62,7 @@ std::vector<upkeep::Candidate> to_candidates(const std::vector<repo::Snapshot>& 
   return candidates;
 }
 
-ForgetGroup explain(const Context& context, const std::string& volume, const std::vector<repo::Snapshot>& snapshots,
-                    const upkeep::Decision& decision) {
-  ForgetGroup group;
-  group.volume = volume;
-  group.host = context.host();
+ForgetGroup explain(ForgetGroup group, const std::vector<repo::Snapshot>& snapshots, const upkeep::Decision& decision) {
   std::map<base::Id, std::vector<std::string>> reasons;
   for (const auto& kept : decision.keep) reasons[kept.id] = kept.reasons;
   for (const auto& snapshot : snapshots) {
@@ -79,7 +75,9 @@ ForgetGroup explain(const Context& context, const std::string& volume, const std
   return group;
 }
 
-ForgetGroup decide(const Context& context, const std::string& volume, const std::vector<repo::Snapshot>& snapshots,
+}  // namespace
+
+ForgetGroup decide(const Context& context, ForgetGroup group, const std::vector<repo::Snapshot>& snapshots,
                    const upkeep::Policy& policy) {
   upkeep::Decision decision;
   if (policy.empty()) {
@@ -102,10 +100,8 @@ ForgetGroup decide(const Context& context, const std::string& volume, const std:
         decision.keep.push_back({snapshot.id, {"made before a restore in place, kept for 7 days"}});
     }
   }
-  return explain(context, volume, snapshots, decision);
+  return explain(std::move(group), snapshots, decision);
 }
-
-}  // namespace
 
 SnapshotInfo describe_snapshot(const repo::Snapshot& snapshot) {
   return {snapshot.id, snapshot, volume_of(snapshot), is_partial(snapshot), container_of(snapshot), point_of(snapshot)};
@@ -113,7 +109,7 @@ SnapshotInfo describe_snapshot(const repo::Snapshot& snapshot) {
 
 ForgetGroup decide_by_policy(Context& context, const repo::Repository& repository, const std::string& volume,
                              const upkeep::Policy& policy) {
-  return decide(context, volume, snapshots_of(context, repository, volume), policy);
+  return decide(context, {.volume = volume, .host = context.host()}, snapshots_of(context, repository, volume), policy);
 }
 
 void forget_group(const RepositoryAccess::Hold& hold, const ForgetGroup& group) {
@@ -123,7 +119,9 @@ void forget_group(const RepositoryAccess::Hold& hold, const ForgetGroup& group) 
     hold.repository()->store().remove({store::Kind::snapshot, info.id});
   }
   if (!group.remove.empty())
-    spdlog::info("forgot {} snapshots of volume {} ({} stay)", group.remove.size(), group.volume, group.keep.size());
+    spdlog::info("forgot {} snapshots of {} {} ({} stay)", group.remove.size(),
+                 group.container.empty() ? "volume" : "container",
+                 group.container.empty() ? group.volume : group.container, group.keep.size());
 }
 
 void note_removed(Context& context, const std::string& volume, base::Time when) {
@@ -153,7 +151,7 @@ std::vector<ForgetGroup> decide_removed_volumes(Context& context, const repo::Re
     if (std::any_of(pending.begin(), pending.end(), [&name = name](const auto& volume) { return volume.name == name; }))
       continue;  // its last backup is not stored yet
     const auto snapshots = snapshots_of(context, repository, name);
-    groups.push_back(explain(context, name, snapshots,
+    groups.push_back(explain({.volume = name, .host = context.host()}, snapshots,
                              upkeep::apply_to_removed(to_candidates(snapshots), keep_days, when, context.clock.now())));
   }
   return groups;

@@ -14,6 +14,10 @@ SnapshotInfo describe_snapshot(const repo::Snapshot& snapshot);
 ForgetGroup decide_by_policy(Context& context, const repo::Repository& repository, const std::string& volume,
                              const upkeep::Policy& policy);
 
+// The same for these snapshots, oldest first, which are those of `group`.
+ForgetGroup decide(const Context& context, ForgetGroup group, const std::vector<repo::Snapshot>& snapshots,
+                   const upkeep::Policy& policy);
+
 // Removes what a decision says, exactly these. Throws a transient IoError once the lock is lost.
 void forget_group(const RepositoryAccess::Hold& hold, const ForgetGroup& group);
 

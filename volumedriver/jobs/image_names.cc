@@ -2,12 +2,15 @@
 
 #include <algorithm>
 
+#include "crypto/sha256.h"
+
 namespace davit::jobs {
 
 namespace {
 
 // A whole reference may have 255 bytes, with "localhost/davit/" before and a tag behind this.
 constexpr size_t kLongestComponent = 200;
+constexpr size_t kHashDigits = 6;
 
 bool is_word(char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); }
 
@@ -38,10 +41,12 @@ std::string to_component(const std::string& name) {
 }  // namespace
 
 ImageName commit_image_name(engine::Kind kind, const std::string& container, base::Time time, unsigned attempt) {
+  const std::string component = to_component(container);
   std::string tag = base::format_utc(std::chrono::floor<std::chrono::seconds>(time));  // 2026-11-22T18:00:00Z
   std::erase_if(tag, [](char c) { return c == '-' || c == ':'; });
+  if (component != container) tag += "-" + crypto::sha256(base::as_bytes(container)).hex().substr(0, kHashDigits);
   if (attempt > 1) tag += "-" + std::to_string(attempt);
-  return {(kind == engine::Kind::podman ? "localhost/davit/" : "davit/") + to_component(container), tag};
+  return {(kind == engine::Kind::podman ? "localhost/davit/" : "davit/") + component, tag};
 }
 
 std::string commit_reference(engine::Kind kind, const std::string& container, base::Time time) {

@@ -15,8 +15,9 @@ struct ImageName {
   std::string reference() const { return repository + ":" + tag; }
 };
 
-// The container's name in lower case, what a repository's name may not hold replaced by '-'; so two containers may have
-// the same: who commits looks whether the name is free, and says `attempt` 2, 3, … until it is.
+// The container's name in lower case, what a repository's name may not hold replaced by '-'. Where that changes it, the
+// tag ends in a part of the true name's hash, so that the images of "Web" and "web" never take each other's name. Who
+// commits looks whether the name is free (a user may have given it to anything), and says `attempt` 2, 3, … until it is.
 ImageName commit_image_name(engine::Kind kind, const std::string& container, base::Time time, unsigned attempt = 1);
 // The first of these names: "davit/web:20261122T180000Z".
 std::string commit_reference(engine::Kind kind, const std::string& container, base::Time time);

@@ -26,8 +26,11 @@ constexpr unsigned kContainersAtOnce = 2;
 
 Manager::Manager(Context& context, Hooks hooks)
     : context_(context), hooks_(std::move(hooks)), mounts_(context.clock),
+      containers_(context.data_directory + "/state/containers.json", context.clock),
+      commits_(context.engine, context.clock, context.data_directory),
       last_backups_([this](const std::string& uuid) { start_last_backup(uuid); }),
       images_(context, queue_),
+      watch_([this] { look_at_containers(); }),
       queue_([this](JobClass job_class) {
         switch (job_class) {
           case JobClass::backup: return static_cast<unsigned>(context_.settings.number("DAVIT_JOBS"));
@@ -43,11 +46,14 @@ Manager::~Manager() { stop(); }
 
 void Manager::stop() {
   stopping_.request_stop();
+  watch_.stop();
   last_backups_.stop();
   queue_.stop();
+  commits_.stop();
 }
 
 void Manager::start() {
+  commits_.start();
   try {
     context_.repository.get();
     context_.repository.remove_own_stale_locks();
@@ -70,6 +76,7 @@ void Manager::start() {
   for (const auto& volume : context_.registry.list_removed()) start_last_backup(volume.uuid);
   images_.resume();
   start_undoing_restores();
+  watch_.start();
   sweep_caches();
 }
 
@@ -147,11 +154,14 @@ void Manager::run_last_backup(const std::string& uuid, Job& job) {
   ping(&*volume, PingEvent::start, "");
   try {
     const auto outcome = backup_volume(
-        context_, {.volume_uuid = uuid, .tags = {kTagFinal}, .as_of = volume->removed_at, .apply_retention = false}, job);
+        context_,
+        {.volume_uuid = uuid, .tags = {kTagFinal}, .point = make_point(*volume->removed_at), .apply_retention = false,
+         .is_tried_again = true},
+        job);
     if (outcome.outcome == Outcome::partial)
       throw base::IoError("it is partial: " + outcome.error, 0);
     base::fault_point("final:saved");
-    ping_outcome(*volume, outcome);
+    ping_outcome(&*volume, outcome);
     // Noted already at the removal, unless the process died in it.
     if (!context_.registry.find(volume->name)) note_removed(context_, volume->name, *volume->removed_at);
     job.set_phase("deleting");
@@ -216,86 +226,25 @@ void Manager::ping(const Volume* volume, PingEvent event, const std::string& tex
     pinger_.send({own->second, "volume " + volume->name, event, text});
 }
 
-void Manager::ping_outcome(const Volume& volume, const BackupOutcome& outcome) {
+void Manager::ping_outcome(const Volume* volume, const BackupOutcome& outcome) {
+  const std::string what = volume ? "volume " + volume->name : "container " + outcome.container;
   if (outcome.outcome == Outcome::partial)
-    ping(&volume, PingEvent::failure, "the backup of volume " + volume.name + " is partial: " + outcome.error);
+    ping(volume, PingEvent::failure, "the backup of " + what + " is partial: " + outcome.error);
   else if (!outcome.error.empty())
-    ping(&volume, PingEvent::failure, "volume " + volume.name + " is saved, but " + outcome.error);
+    ping(volume, PingEvent::failure, what + " is saved, but " + outcome.error);
   else
-    ping(&volume, PingEvent::success, "saved volume " + volume.name + " as " + outcome.snapshot.substr(0, 8));
-}
-
-std::pair<std::shared_ptr<Job>, std::shared_ptr<BackupOutcome>> Manager::submit_backup(const Volume& volume,
-                                                                                     BackupRequest request, bool first) {
-  auto outcome = std::make_shared<BackupOutcome>();
-  const auto work = [this, request = std::move(request), outcome, volume](Job& job) {
-    ping(&volume, PingEvent::start, "");
-    try {
-      *outcome = backup_volume(context_, request, job);
-    } catch (const base::Cancelled&) {
-      ping(&volume, PingEvent::failure, "the backup of volume " + volume.name + " was interrupted");
-      throw;
-    } catch (const std::exception& error) {
-      spdlog::error("the backup of volume {} failed: {}", volume.name, error.what());
-      ping(&volume, PingEvent::failure, "the backup of volume " + volume.name + " failed: " + error.what());
-      throw;
-    }
-    ping_outcome(volume, *outcome);
-  };
-  std::lock_guard lock(outcomes_mutex_);
-  auto job = queue_.submit(volume.uuid, "backup", JobClass::backup, work, first);
-  if (job->what != "backup")
-    throw base::Conflict("a " + job->what + " of the volume " + volume.name + " is under way: davit wait " + volume.name);
-  BackupJob& slot = outcomes_[volume.uuid];
-  if (slot.job.lock() != job) slot = {job, outcome};
-  return {job, slot.outcome};
-}
-
-void Manager::start_scheduled_backup(const std::string& uuid, std::function<void(bool)> done) {
-  const auto volume = context_.registry.find_uuid(uuid);
-  if (!volume || volume->state != State::ready) {
-    done(false);
-    return;
-  }
-  std::shared_ptr<Job> busy;
-  try {
-    const auto [job, outcome] = submit_backup(*volume, {.volume_uuid = uuid}, false);
-    job->when_finished([watched = std::weak_ptr<Job>(job), done] {
-      const auto ended = watched.lock();
-      done(ended && !ended->failure());
-    });
-    return;
-  } catch (const base::Conflict& error) {
-    busy = queue_.find(uuid);
-    spdlog::info("the scheduled backup of volume {} has to wait: {}", volume->name, error.what());
-  }
-  if (stopping_.stop_requested()) return done(false);
-  const auto again = [this, uuid, done] {
-    try {
-      start_scheduled_backup(uuid, done);
-    } catch (const base::Error& error) {
-      spdlog::error("a scheduled backup cannot begin: {}", error.what());
-      done(false);
-    }
-  };
-  busy ? busy->when_finished(again) : again();
+    ping(volume, PingEvent::success, "saved " + what + " as " + outcome.snapshot.substr(0, 8));
 }
 
 void Manager::start_scheduled_prune(std::function<void(bool)> done) {
-  auto job = queue_.submit(kPrune, kPrune, JobClass::upkeep, [this](Job& job) { run_prune(job, nullptr); });
-  job->when_finished([watched = std::weak_ptr<Job>(job), done = std::move(done)] {
-    const auto ended = watched.lock();
-    done(ended && !ended->failure());
-  });
+  when_done(queue_.submit(kPrune, kPrune, JobClass::upkeep, [this](Job& job) { run_prune(job, nullptr); }),
+            std::move(done));
 }
 
 void Manager::start_removed_retention(std::function<void(bool)> done) {
-  auto job = queue_.submit("retention of removed volumes", "retention", JobClass::upkeep,
-                           [this](Job& job) { run_removed_retention(job); });
-  job->when_finished([watched = std::weak_ptr<Job>(job), done = std::move(done)] {
-    const auto ended = watched.lock();
-    done(ended && !ended->failure());
-  });
+  when_done(queue_.submit("retention of removed volumes", "retention", JobClass::upkeep,
+                          [this](Job& job) { run_removed_retention(job); }),
+            std::move(done));
 }
 
 void Manager::run_removed_retention(Job& job) {
@@ -306,6 +255,15 @@ void Manager::run_removed_retention(Job& job) {
     for (const auto& group : decide_removed_volumes(context_, *hold->repository())) {
       forget_group(*hold, group);
       if (group.keep.empty() && !context_.registry.find(group.volume)) note_made(context_, group.volume);
+    }
+    // After the volumes, which some of them follow.
+    for (const auto& container : containers_.list()) {
+      const auto group = decide_known_container(*hold->repository(), container, std::nullopt);
+      forget_group(*hold, group);
+      if (container.gone && group.keep.empty()) {
+        if (context_.engine != nullptr) commits_.trim_kept(container.name, 0);
+        containers_.forget(container.name);
+      }
     }
     last.succeeded = last.attempted;
     last.error.clear();

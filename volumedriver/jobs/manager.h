@@ -6,17 +6,23 @@
 #include <atomic>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <thread>
 #include <vector>
 
 #include "jobs/backup_volume.h"
+#include "jobs/commits.h"
+#include "jobs/container_book.h"
+#include "jobs/container_watch.h"
 #include "jobs/context.h"
 #include "jobs/job_queue.h"
+#include "jobs/labels.h"
 #include "jobs/last_backups.h"
 #include "jobs/load_images.h"
 #include "jobs/operations.h"
 #include "jobs/ping.h"
 #include "jobs/restore_container.h"
+#include "jobs/point_book.h"
 #include "jobs/restore_volume.h"
 #include "jobs/upkeep_run.h"
 #include "volumes/mounts.h"
@@ -28,6 +34,7 @@ class Manager : public Operations {
   struct Hooks {
     // When the planner will save the volume next; from plugin/schedule.
     std::function<std::optional<base::Time>(const volumes::Volume&)> next_backup;
+    std::function<std::optional<base::Time>(const std::string& container)> next_commit;
     std::function<std::optional<base::Time>()> next_prune;
     // Options or settings changed: the planner must think again.
     std::function<void()> replan;
@@ -70,8 +77,19 @@ class Manager : public Operations {
   void run_aside(std::function<void()> work);
 
   // ---- for the planner. `done` is called once, from any thread: at the end, or at once where nothing can begin.
-  // Where something else is under way on the volume (a restore in place), the backup comes right after it.
-  void start_scheduled_backup(const std::string& volume_uuid, std::function<void(bool ok)> done);
+  // Where something else is under way on the volume (a restore in place), the backup comes right after it. One that a
+  // point which began at `due` or later has saved already is done.
+  void start_scheduled_backup(const std::string& volume_uuid, std::function<void(bool ok)> done,
+                              std::optional<base::Time> due = {});
+  void start_scheduled_commit(const std::string& container, std::function<void(bool ok)> done,
+                              std::optional<base::Time> due = {});
+  // Containers that are committed and use no volume of davit: those with volumes are saved with these.
+  struct ScheduledContainer {
+    std::string name, schedule;
+    base::Time since{};
+    std::optional<base::Time> last_attempt, last_success;
+  };
+  std::vector<ScheduledContainer> scheduled_containers();
   void start_scheduled_prune(std::function<void(bool ok)> done);
   // Retention of volumes that were removed.
   void start_removed_retention(std::function<void(bool ok)> done);
@@ -79,7 +97,8 @@ class Manager : public Operations {
   UpkeepRun last_removed_retention() const { return load_upkeep_run(retention_path()); }
 
   // ---- Operations
-  std::vector<BackupOutcome> backup(const std::vector<std::string>&, const Emit&, std::stop_token) override;
+  std::vector<BackupOutcome> backup(const std::vector<std::string>& volumes, const std::vector<std::string>& containers,
+                                    const Emit&, std::stop_token) override;
   RestoreOutcome restore(const RestoreRequest&, const Emit&, std::stop_token) override;
   RestoreContainerOutcome restore_container(const RestoreContainerRequest&, const Emit&, std::stop_token) override;
   void wait(const std::string& volume, const Emit&, std::stop_token) override;
@@ -106,19 +125,60 @@ class Manager : public Operations {
  private:
   // What jobs are called.
   static constexpr const char* kPrune = "prune";
+  static constexpr const char* kBackup = "backup";
+  static constexpr const char* kCommit = "commit";
   static constexpr const char* kLastBackup = "last backup";
 
-  struct BackupJob {
-    std::weak_ptr<Job> job;
-    std::shared_ptr<BackupOutcome> outcome;  // filled by the job
+  // What a job of a backup or commit fills in; read it when the job has ended.
+  struct Run {
+    BackupOutcome outcome;
+    std::shared_ptr<PlannedPoint> point;  // nullptr: of its own, or not yet planned
   };
+  struct RunningJob {
+    std::weak_ptr<Job> job;
+    std::shared_ptr<Run> run;
+  };
+  struct Submitted {
+    std::shared_ptr<Job> job;
+    std::shared_ptr<Run> run;
+  };
+  // On whose behalf; a schedule leaves out volumes that are never to be saved by one.
+  enum class By : uint8_t { person, schedule };
   // Joins a backup that waits or runs; throws Conflict where another job works on the volume.
-  std::pair<std::shared_ptr<Job>, std::shared_ptr<BackupOutcome>> submit_backup(const volumes::Volume& volume,
-                                                                                BackupRequest request, bool first);
+  Submitted submit_backup(const volumes::Volume& volume, BackupRequest request, By by, bool first);
+  Submitted submit_commit(const std::string& container_id, const std::string& container, By by, bool first);
+  // The job of this key that waits or runs, with the run that it fills.
+  Submitted join(const std::string& key, const std::string& what, bool first, std::shared_ptr<Run> run,
+                 std::function<void(Job&)> work);
+  // The jobs that make these pieces; where another job is in the way, after it.
+  void submit_piece(const std::shared_ptr<Piece>& piece);
+  PlannedPoint plan_point(const volumes::Volume* volume, const engine::Container* container, By by);
+  // Begins the piece of job `key` and submits the others of its point.
+  PointBook::Begun begin_piece(const std::string& key, Run& run, const std::function<PlannedPoint()>& plan);
+  // At the end of the job, when asking again gives a new one: who waited for the piece may do that at once.
+  void finish_piece(const Job& job, const std::shared_ptr<Piece>& piece, const BackupOutcome& outcome);
+  void fail_piece(const Job& job, const std::shared_ptr<Piece>& piece, std::exception_ptr failure);
+  void run_commit(const engine::Container& container, By by, Run& run, Job& job);
+  void when_done(const std::shared_ptr<Job>& job, std::function<void(bool)> done);
+  void after(const std::string& key, std::function<void()> again);
+  BackupOutcome wait_for_piece(const Piece& piece, const Emit& emit, std::stop_token stop);
+
+  CommitMode commit_mode() const { return parse_commit_mode(context_.settings.get("DAVIT_COMMIT")); }
+  // All containers of the engine; the book takes note. Throws what the engine does.
+  std::vector<engine::Container> list_containers();
+  void look_at_containers();
+  ContainerWishes wishes_of(const engine::Container& container) const;
+  std::set<std::string> volume_names() const;  // of all that are ready
+  std::vector<ContainerStatus> container_statuses(const std::vector<SnapshotInfo>& all);
+  ForgetGroup decide_known_container(const repo::Repository& repository, const KnownContainer& container,
+                                     const std::optional<upkeep::Policy>& policy);
+  bool is_point_open(const std::string& id) const { return points_.is_open(id); }
+
   void run_last_backup(const std::string& volume_uuid, Job& job);
   // To the installation's monitor, and to the volume's own.
   void ping(const volumes::Volume* volume, PingEvent event, const std::string& text);
-  void ping_outcome(const volumes::Volume& volume, const BackupOutcome& outcome);
+  // `volume`: nullptr for a container's.
+  void ping_outcome(const volumes::Volume* volume, const BackupOutcome& outcome);
   void run_prune(Job& job, upkeep::PrunePlan* report);
   void prune_once(Job& job, upkeep::PrunePlan* report);
   void run_removed_retention(Job& job);
@@ -149,13 +209,18 @@ class Manager : public Operations {
   const Hooks hooks_;
   volumes::Mounts mounts_;
   std::stop_source stopping_;                    // of calls that wait without a job
-  std::mutex outcomes_mutex_;
-  std::map<std::string, BackupJob> outcomes_;    // by volume UUID: of the backup that runs or ran last
+  std::mutex runs_mutex_;
+  std::map<std::string, RunningJob> runs_;       // by key of the job: of the one that runs or ran last
+  PointBook points_;
+  ContainerBook containers_;
+  Commits commits_;
+  base::Synchronized<std::string> engine_error_;  // of the last look at its containers; "": it answered
   Pinger pinger_;
   std::mutex aside_mutex_;
   std::vector<Aside> aside_;
   LastBackups last_backups_;                     // its thread submits to the queue, and has ended after stop()
   ImageLoader images_;
+  ContainerWatch watch_;                         // its thread has ended after stop(), too
   JobQueue queue_;                               // its jobs use everything above: first to go
 };
 

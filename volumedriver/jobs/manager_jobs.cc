@@ -124,56 +124,6 @@ Volume Manager::get_volume(const std::string& name) const {
   return *volume;
 }
 
-std::vector<BackupOutcome> Manager::backup(const std::vector<std::string>& names, const Emit& emit,
-                                           std::stop_token stop) {
-  std::vector<Volume> chosen;
-  if (names.empty()) {
-    for (const auto& volume : context_.registry.list())
-      if (volume.state == State::ready) chosen.push_back(volume);
-  } else {
-    for (const auto& name : names) chosen.push_back(get_volume(name));
-  }
-  struct Started {
-    Volume volume;
-    std::shared_ptr<Job> job;
-    std::shared_ptr<BackupOutcome> outcome;
-    std::exception_ptr refused;
-  };
-  std::vector<Started> started;
-  for (const auto& volume : chosen) {
-    Started one{volume, nullptr, nullptr, nullptr};
-    try {
-      if (volume.state != State::ready)
-        throw base::Conflict("the volume " + volume.name + " is " + volumes::state_name(volume.state) +
-                             ": there is nothing whole to save");
-      std::tie(one.job, one.outcome) = submit_backup(volume, {.volume_uuid = volume.uuid}, true);
-    } catch (const base::Error&) {  // the others are saved all the same
-      one.refused = std::current_exception();
-    }
-    started.push_back(std::move(one));
-  }
-  std::vector<BackupOutcome> outcomes;
-  for (auto& each : started) {
-    BackupOutcome outcome;
-    try {
-      if (each.refused) std::rethrow_exception(each.refused);
-      watch(each.job, each.volume.name, emit, stop);
-      outcome = *each.outcome;
-    } catch (const base::Cancelled&) {
-      if (stop.stop_requested()) throw;
-      outcome.outcome = Outcome::failed;
-      outcome.error = "interrupted";
-    } catch (const base::Error& error) {
-      if (started.size() == 1) throw;  // its kind decides the exit code
-      outcome.outcome = Outcome::failed;
-      outcome.error = error.what();
-    }
-    outcome.volume = each.volume.name;
-    outcomes.push_back(std::move(outcome));
-  }
-  return outcomes;
-}
-
 RestoreOutcome Manager::restore(const RestoreRequest& request, const Emit& emit, std::stop_token stop) {
   const auto began = std::chrono::steady_clock::now();
   RestoreOutcome outcome = request.in_place ? restore_over(request, emit, stop) : restore_new(request, emit, stop);
@@ -240,9 +190,14 @@ RestoreOutcome Manager::replace_volume(const RestoreRequest& request, const Emit
       spdlog::info("before volume {} is restored, a {} of it failed: {}", volume.name, running->what, error.what());
     }
   }
-  const auto [backup_job, safety] = submit_backup(
-      volume, {.volume_uuid = volume.uuid, .tags = {kTagSafety}, .as_of = {}, .apply_retention = false}, true);
-  watch(backup_job, volume.name, emit, stop);
+  const auto backup = submit_backup(volume,
+                                    {.volume_uuid = volume.uuid,
+                                     .tags = {kTagSafety},
+                                     .point = make_point(context_.clock.now()),
+                                     .apply_retention = false},
+                                    By::person, true);
+  watch(backup.job, volume.name, emit, stop);
+  const BackupOutcome* const safety = &backup.run->outcome;
   if (safety->outcome != Outcome::ok)
     throw base::Conflict("nothing was changed, because not all of what is in " + volume.name + " now can be saved: " +
                          safety->error + ". Restore into a new volume instead (--as NEW)");

@@ -58,6 +58,8 @@ std::vector<ForgetGroup> Manager::forget(const ForgetRequest& request) {
   if (request.targets.empty()) {
     for (const auto& volume : context_.registry.list()) by_policy(volume.name);
     for (auto& group : decide_removed_volumes(context_, *repository)) groups.push_back(std::move(group));
+    for (const auto& container : containers_.list())
+      groups.push_back(decide_known_container(*repository, container, request.policy));
   } else {
     const auto all = snapshots("", context_.host());
     for (const auto& target : request.targets) {
@@ -66,12 +68,23 @@ std::vector<ForgetGroup> Manager::forget(const ForgetRequest& request) {
         by_policy(target);
         continue;
       }
+      const bool is_container =
+          std::any_of(all.begin(), all.end(), [&](const auto& info) { return info.container == target; });
+      if (is_container) {
+        KnownContainer container = containers_.find(target).value_or(KnownContainer{});
+        container.name = target;
+        groups.push_back(decide_known_container(*repository, container, request.policy));
+        continue;
+      }
       const repo::Snapshot snapshot = find_snapshot(context_, *repository, target);
       // "NAME" means a volume here; nobody who mistypes one wants the newest snapshot of another host's to go.
       if (target.find('@') == std::string::npos && !snapshot.id.hex().starts_with(target))
         throw base::NotFound("this host has no snapshots of " + target + "; those of other hosts are forgotten one by "
                              "one, by their IDs (davit snapshots)");
-      groups.push_back({volume_of(snapshot), snapshot.hostname, {}, {describe_snapshot(snapshot)}});
+      groups.push_back({.volume = volume_of(snapshot),
+                        .host = snapshot.hostname,
+                        .container = container_of(snapshot),
+                        .remove = {describe_snapshot(snapshot)}});
     }
   }
   // Everything is found before anything goes.
@@ -119,6 +132,8 @@ Status Manager::status() {
     if (const auto why = last_backups_.failure(volume.uuid)) removed.volume.last_backup.error = *why;
     status.removed.push_back(std::move(removed));
   }
+  status.containers = container_statuses(all);
+  if (commit_mode() != CommitMode::none) status.engine_error = *engine_error_.lock();
   const UpkeepRun last = last_prune();
   status.last_prune = last.succeeded;
   status.last_prune_error = last.error;
@@ -275,6 +290,7 @@ std::vector<SettingValue> Manager::settings() {
 void Manager::set_setting(const std::string& key, const std::optional<std::string>& value) {
   context_.settings.set(key, value);
   if (key == "DAVIT_LOG_LEVEL") spdlog::set_level(spdlog::level::from_str(context_.settings.get(key)));
+  if (key == "DAVIT_COMMIT") watch_.look_now();
   if (hooks_.replan) hooks_.replan();
 }
 

@@ -36,8 +36,9 @@ using Emit = std::function<void(const ProgressEvent&)>;
 enum class Outcome : uint8_t { ok, partial, failed };
 const char* outcome_name(Outcome outcome);
 
+// Of one snapshot: a volume's or a container's.
 struct BackupOutcome {
-  std::string volume;
+  std::string volume;          // "": of a container
   Outcome outcome = Outcome::ok;
   std::string snapshot;        // hex
   std::string error;           // failed: why
@@ -46,6 +47,8 @@ struct BackupOutcome {
   double seconds = 0;
   std::vector<std::string> problems;  // "path: reason", the first 100
   uint64_t unreadable = 0, changed_while_read = 0;
+  std::string container = {};  // "": of a volume
+  std::string point = {};      // ID of the point that it is a piece of
 };
 
 struct RestoreRequest {
@@ -115,11 +118,25 @@ struct VolumeStatus {
   size_t snapshots = 0;
   std::optional<ProgressEvent> running;   // a job on it
 };
+// A container that is committed, or was and has snapshots.
+struct ContainerStatus {
+  std::string name, id, image;
+  std::string state;                      // as the engine says it, or "not committed"; "": it is gone
+  std::vector<std::string> volumes;       // of davit, that it uses: it is saved with them
+  std::string schedule, retention;        // effective; "": those of its volumes count
+  std::string problem;                    // labels that cannot be followed
+  volumes::LastBackup last;
+  std::optional<base::Time> next;
+  size_t snapshots = 0;
+  std::optional<ProgressEvent> running;
+};
 struct Status {
   std::string version, installation, host, repository, repository_state;  // state: "ok" or why not
   bool password_generated = false;        // and not yet exported: tell loudly
   std::vector<VolumeStatus> volumes;
   std::vector<VolumeStatus> removed;      // their last backup is still to be stored
+  std::vector<ContainerStatus> containers;
+  std::string engine_error;               // why containers cannot be looked at; "": they can, or none is to be
   std::optional<base::Time> last_prune, next_prune;
   std::string last_prune_error;
 };
@@ -131,12 +148,13 @@ struct ForgetRequest {
 };
 struct ForgetGroup {
   std::string volume, host;
+  std::string container = {};             // where it is no volume's
   struct Kept {
     SnapshotInfo snapshot;
     std::vector<std::string> reasons;
   };
-  std::vector<Kept> keep;
-  std::vector<SnapshotInfo> remove;
+  std::vector<Kept> keep = {};
+  std::vector<SnapshotInfo> remove = {};
 };
 
 struct KeyDetails {
@@ -159,8 +177,10 @@ class Operations {
  public:
   virtual ~Operations() = default;
 
-  // Empty: every volume. One that is running already is joined.
-  virtual std::vector<BackupOutcome> backup(const std::vector<std::string>& volumes, const Emit& emit,
+  // Both empty: every volume and every container that is to be committed. One that is running already is joined. What
+  // belongs to the same point (jobs/point_plan.h) is waited for and told too.
+  virtual std::vector<BackupOutcome> backup(const std::vector<std::string>& volumes,
+                                            const std::vector<std::string>& containers, const Emit& emit,
                                             std::stop_token stop) = 0;
   virtual RestoreOutcome restore(const RestoreRequest& request, const Emit& emit, std::stop_token stop) = 0;
   // Conflicts are told, not thrown. What fails half-way is undone; a container that is made and does not start stays.

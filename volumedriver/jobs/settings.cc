@@ -10,6 +10,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "base/zone.h"
+#include "jobs/point_plan.h"
 #include "repo/repository.h"
 #include "store/open.h"
 #include "upkeep/retention.h"
@@ -46,6 +47,8 @@ const std::vector<SettingSpec>& setting_specs() {
       {"DAVIT_FINAL_BACKUP", "on", T::flag, false, false, "save a volume once more when it is removed"},
       {"DAVIT_LOAD_IMAGES", "on", T::flag, false, false,
        "load the images of its point into the engine when a volume is made from a snapshot"},
+      {"DAVIT_COMMIT", "labelled", T::text, false, false,
+       "which containers are saved with their volumes: all, labelled (davit.commit=true) or none"},
       {"DAVIT_PRUNE_SCHEDULE", "@weekly", T::schedule, false, false, "when space of forgotten snapshots is freed; off: never"},
       {"DAVIT_PING_URL", "", T::url, false, false,
        "told of each run in the manner of healthchecks.io: URL/start, URL, URL/fail"},
@@ -175,6 +178,7 @@ void Settings::validate(const SettingSpec& spec, const std::string& value) const
     case SettingType::text:
       // Makes an object only; nothing is looked for there yet.
       if (key == "RESTIC_REPOSITORY") store::open_store(value);
+      if (key == "DAVIT_COMMIT") parse_commit_mode(value);
       if (key == "DAVIT_KEEP_WITHIN") upkeep::CalendarDuration::parse(value, key);
       break;
     case SettingType::size: break;
