@@ -37,6 +37,8 @@ runtime = "runc"
 default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
 netns = "none"
 log_driver = "k8s-file"
+[network]
+firewall_driver = "none"
 X
 cat >/etc/containers/storage.conf <<X
 [storage]

@@ -194,6 +194,7 @@ class Translation {
     json options = saved_log.value("Config", json());
     if (!options.is_object()) options = json::object();
     if (to_ == Kind::podman) {
+      if (type == "json-file") type = "k8s-file";  // the same, and what it is called there
       if (type == "local") {
         name("the log driver local: Podman has none of that name, k8s-file is used");
         type = "k8s-file";
