@@ -47,7 +47,7 @@ class RestoreContainer : public JobsFixture {
     engine.on_call([this](const std::string& call) {
       if (call.starts_with("create_volume ")) {
         const std::string name = call.substr(14);
-        if (!registry().find(name)) driver().create(name, {{"from", snapshot_of_[name]}}, test::Rooms::budget());
+        if (!registry().find(name)) driver().create(name, {{"from", snapshot_of_[name]}, {"images", "false"}}, test::Rooms::budget());
       }
       if (call.starts_with("remove_volume ") && registry().find(call.substr(14))) driver().remove(call.substr(14));
     });
