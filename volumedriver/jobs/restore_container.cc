@@ -198,6 +198,8 @@ bool undo_container(engine::Engine& engine, const RestoreEntry& entry) {
 }
 
 void undo_volume(Context& context, const RestoreEntry::Volume& made, const VolumeWork& volumes) {
+  // The engine may still be at the create that a killed davit asked for, and ask its driver again. This waits for it.
+  context.engine->find_volume(made.name);
   const auto volume = context.registry.find(made.name);
   const auto from = volume ? volume->requested.find("from") : volumes::OptionMap::const_iterator();
   if (!volume || from == volume->requested.end() || from->second != made.snapshot) return;  // none, or another one
