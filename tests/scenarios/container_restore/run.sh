@@ -141,30 +141,6 @@ engine network rm rival >/dev/null
 on_machines_network bash -c ': >/dev/tcp/127.0.0.1/8080' # it ends with its first caller
 same "what the engine has" "$WORK/everything" <(everything)
 
-note "kill -9 in the middle: the next start takes back what was made"
-journals() { ls "$(davit_data)/state/restores" 2>/dev/null; }
-journal_is() { if [ "$1" = there ]; then [ -n "$(journals)" ]; else [ -z "$(journals)" ]; fi; }
-made_or_ended() { ! kill -0 "$1" 2>/dev/null || engine "$2" inspect "$3"; }
-for step in journal network volume; do
-  davit restore --container web >"$WORK/out" 2>&1 &
-  restore=$!
-  wait_until 60 "the journal" journal_is there
-  case $step in
-    network) wait_until 60 "the network" made_or_ended "$restore" network shopnet ;;
-    volume) wait_until 60 "the volume" made_or_ended "$restore" volume data ;;
-  esac
-  davit_kill
-  wait "$restore" || true
-  wait_until 60 "the end of the journal" journal_is gone
-  if engine inspect web >/dev/null 2>&1; then # it was faster
-    engine rm -f web >/dev/null
-    engine volume rm data >/dev/null
-    engine network rm shopnet >/dev/null
-    engine rmi "$(engine images --format '{{.Repository}}:{{.Tag}}' | grep davit/web)" >/dev/null
-  fi
-  same "what the engine has" "$WORK/everything" <(everything)
-done
-
 note "back"
 davit restore --container web --start >"$WORK/out"
 cat "$WORK/out" >&2
