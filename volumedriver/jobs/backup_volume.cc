@@ -13,8 +13,8 @@
 #include "jobs/either_stop.h"
 #include "jobs/forget.h"
 #include "jobs/references.h"
+#include "jobs/saving.h"
 #include "repo/tree.h"
-#include "repo/upload.h"
 
 namespace davit::jobs {
 
@@ -113,11 +113,8 @@ BackupOutcome run(Context& context, const BackupRequest& request, const Volume& 
   job.progress.files_total = volume.last_backup.files;
   job.progress.bytes_total = volume.last_backup.bytes;
 
-  repo::UploadOptions upload;
-  upload.pack_size_bytes = static_cast<uint32_t>(context.settings.number("RESTIC_PACK_SIZE")) << 20;
-  upload.stop = stop.get();
   job.set_phase("saving");
-  repo::UploadSession session(*repository, upload);
+  repo::UploadSession session(*repository, upload_options(context, stop.get()));
   const archive::Result result = archive::archive_tree(*repository, session, source, options);
   session.finish();
   // From here on everything that the snapshot will name is in the repository.
@@ -127,32 +124,19 @@ BackupOutcome run(Context& context, const BackupRequest& request, const Volume& 
   if (!is_still_its_data(context, volume, root.get()))
     throw base::Conflict("the volume " + volume.name + " was removed while it was saved: no snapshot was made");
 
-  repo::Snapshot snapshot;
-  snapshot.time = context.zoned(point.time);
+  repo::Snapshot snapshot = new_snapshot(context, point, path);
   snapshot.parent = options.parent;
   snapshot.tree = result.tree;
-  snapshot.paths = {path};
-  snapshot.hostname = context.host();
-  snapshot.username = "root";
   snapshot.excludes = options.excludes.lines();
-  snapshot.tags = {kTagDavit, point_tag(point.id)};
   snapshot.tags.insert(snapshot.tags.end(), request.tags.begin(), request.tags.end());
   if (result.unreadable_count > 0) snapshot.tags.push_back(kTagPartial);
-  snapshot.program_version = "davit " + context.version;
-  const repo::UploadCounts counts = session.counts();
-  repo::SnapshotSummary summary;
-  summary.backup_start = context.zoned(began);
-  summary.backup_end = context.zoned(context.clock.now());
+  repo::SnapshotSummary summary = summarise(context, began, session.counts());
   summary.files_new = result.files_new;
   summary.files_changed = result.files_changed;
   summary.files_unmodified = result.files_unmodified;
   summary.dirs_new = result.dirs_new;
   summary.dirs_changed = result.dirs_changed;
   summary.dirs_unmodified = result.dirs_unmodified;
-  summary.data_blobs = counts.data_blobs;
-  summary.tree_blobs = counts.tree_blobs;
-  summary.data_added = counts.data_added_bytes;
-  summary.data_added_packed = counts.data_added_packed_bytes;
   summary.total_files_processed = result.total_files;
   summary.total_bytes_processed = result.total_bytes;
   snapshot.summary = summary;

@@ -14,7 +14,7 @@
 #include "jobs/labels.h"
 #include "jobs/point_plan.h"
 #include "jobs/references.h"
-#include "repo/upload.h"
+#include "jobs/saving.h"
 
 namespace davit::jobs {
 
@@ -195,10 +195,7 @@ BackupOutcome run(Context& context, Commits& commits, const CommitJobRequest& re
     files.files.push_back({"davit.json", to_bytes(describe(engine, details, entry, request.point, volumes))});
 
     job.set_phase("saving");
-    repo::UploadOptions upload;
-    upload.pack_size_bytes = static_cast<uint32_t>(context.settings.number("RESTIC_PACK_SIZE")) << 20;
-    upload.stop = stop.get();
-    repo::UploadSession session(*repository, upload);
+    repo::UploadSession session(*repository, upload_options(context, stop.get()));
     const auto result =
         save_image(engine, *repository, session, files, entry.reference, stop.get(), job.progress);
     session.finish();
@@ -207,25 +204,12 @@ BackupOutcome run(Context& context, Commits& commits, const CommitJobRequest& re
     if (job.stop.stop_requested()) throw base::Cancelled();
 
     const std::string path = kContainersPath + details.name;
-    repo::Snapshot snapshot;
-    snapshot.time = context.zoned(request.point.time);
+    repo::Snapshot snapshot = new_snapshot(context, request.point, path);
     snapshot.parent = find_parent(*repository, context.host(), path);
     snapshot.tree = result.tree;
-    snapshot.paths = {path};
-    snapshot.hostname = context.host();
-    snapshot.username = "root";
-    snapshot.tags = {kTagDavit, point_tag(request.point.id)};
     for (const auto& volume : volumes) snapshot.tags.push_back(volume_tag(volume));
-    snapshot.program_version = "davit " + context.version;
-    const repo::UploadCounts counts = session.counts();
-    repo::SnapshotSummary summary;
-    summary.backup_start = context.zoned(began);
-    summary.backup_end = context.zoned(context.clock.now());
+    repo::SnapshotSummary summary = summarise(context, began, session.counts());
     summary.files_new = result.files;
-    summary.data_blobs = counts.data_blobs;
-    summary.tree_blobs = counts.tree_blobs;
-    summary.data_added = counts.data_added_bytes;
-    summary.data_added_packed = counts.data_added_packed_bytes;
     summary.total_files_processed = result.files;
     summary.total_bytes_processed = result.bytes;
     snapshot.summary = summary;

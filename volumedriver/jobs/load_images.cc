@@ -11,6 +11,7 @@
 #include "jobs/image_names.h"
 #include "jobs/load_image.h"
 #include "jobs/points.h"
+#include "jobs/waiting.h"
 #include "jobs/watch.h"
 #include "restore/restorer.h"
 
@@ -21,7 +22,7 @@ using volumes::Volume;
 
 namespace {
 
-constexpr std::chrono::seconds kFirstPause{1}, kLongestPause{60};
+constexpr std::chrono::seconds kFirstPause{1};
 constexpr size_t kMaxContainerFile = 1 << 20;
 
 std::string look_up_key(const std::string& volume_uuid) { return "images:" + volume_uuid; }
@@ -38,20 +39,6 @@ std::string reference_in(const repo::Repository& repository, const repo::Snapsho
     throw base::Corrupt("davit.json in the snapshot " + snapshot.id.short_hex() + " of the container " + container +
                         " does not name its image");
   return found->get<std::string>();
-}
-
-// The repository may not be there yet: that says nothing of the images.
-std::unique_ptr<RepositoryAccess::Hold> wait_for_repository(Context& context, Job& job) {
-  for (auto pause = kFirstPause;; pause = std::min(pause * 2, kLongestPause)) {
-    try {
-      return context.repository.hold_shared(
-          job.stop.get_token(), [&](const std::string& why) { job.set_phase(why); }, RepositoryAccess::Use::read);
-    } catch (const base::Error& error) {
-      spdlog::warn("loading images waits for the repository: {}", error.what());
-      job.set_phase(std::string("waiting for the repository: ") + error.what());
-    }
-    job.pause(pause);
-  }
 }
 
 repo::Snapshot load_snapshot(const repo::Repository& repository, const std::string& hex) {
@@ -92,7 +79,7 @@ std::vector<ImageLoad> images_of_point(const repo::Repository& repository, const
 
 std::string load_image(Context& context, const std::string& snapshot_id, Job& job) {
   for (;;) {
-    const auto hold = wait_for_repository(context, job);
+    const auto hold = wait_for_repository(context, job, "loading images");
     const repo::Snapshot snapshot = load_snapshot(*hold->repository(), snapshot_id);
     try {
       job.set_phase("reading the index");
@@ -138,7 +125,7 @@ void ImageLoader::look_up(const std::string& volume_uuid, Job& job) {
   if (!volume) return;
   try {
     if (volume->images_owed) {
-      const auto hold = wait_for_repository(context_, job);
+      const auto hold = wait_for_repository(context_, job, "loading images");
       job.set_phase("looking up the images");
       hold->repository()->refresh_index();
       const auto images = images_of_point(*hold->repository(), volume->source_snapshot);

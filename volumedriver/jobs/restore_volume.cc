@@ -12,6 +12,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "jobs/either_stop.h"
+#include "jobs/waiting.h"
 
 namespace davit::jobs {
 
@@ -143,21 +144,6 @@ repo::Snapshot find_snapshot(Context& context, const repo::Repository& repositor
 
 namespace {
 
-// A repository that cannot be used (its disk is not mounted yet, a password is missing) says nothing of the snapshot:
-// the restore waits, and tells why.
-std::unique_ptr<RepositoryAccess::Hold> wait_for_repository(Context& context, Job& job) {
-  for (auto pause = kFirstPause;; pause = std::min(pause * 2, kLongestPause)) {
-    try {
-      return context.repository.hold_shared(
-          job.stop.get_token(), [&](const std::string& why) { job.set_phase(why); }, RepositoryAccess::Use::read);
-    } catch (const base::Error& error) {
-      spdlog::warn("a restore waits for the repository: {}", error.what());
-      job.set_phase(std::string("waiting for the repository: ") + error.what());
-    }
-    job.pause(pause);
-  }
-}
-
 restore::Result restore_once(Context& context, const std::string& uuid, const RepositoryAccess::Hold& hold, Job& job) {
   auto volume = context.registry.find_uuid(uuid);
   if (!volume) throw base::NotFound("the volume was removed");
@@ -207,7 +193,7 @@ restore::Result restore_volume(Context& context, const std::string& volume_uuid,
         job.set_phase("waiting for the last backup of " + name);
         wait_for_backup(volume->waits_for, job.stop.get_token());
       }
-      hold = wait_for_repository(context, job);
+      hold = wait_for_repository(context, job, "a restore");
       return restore_once(context, volume_uuid, *hold, job);
     } catch (const base::Cancelled&) {
       if (job.stop.stop_requested() || !is_lost()) throw;
