@@ -58,7 +58,7 @@ class Meanwhile {
 };
 
 TEST_F(Live, AFileThatChangesAllTheTimeIsSavedAndNamed) {
-  put("busy", test::random_bytes(4 << 20, 1));
+  put("busy", test::random_bytes(64 << 20, 1));  // longer than a tick of the file system's clock
   put("still", test::random_bytes(100, 2));
   const base::Fd fd = base::open_file(file("busy"), O_WRONLY);
   uint64_t count = 0;

@@ -101,7 +101,7 @@ TEST(LocalStore, RemovesOldLeftoversOfItsOwnOnly) {
   for (const auto& path : {old, fresh, theirs}) base::write_file_atomic(path, base::as_bytes("x"));
   timespec times[2];
   ::clock_gettime(CLOCK_REALTIME, &times[0]);
-  times[0].tv_sec -= 3700;
+  times[0].tv_sec -= 24 * 3600 + 100;
   times[1] = times[0];
   for (const auto& path : {old, theirs})
     ASSERT_EQ(::utimensat(AT_FDCWD, path.c_str(), times, 0), 0);
@@ -147,6 +147,26 @@ TEST(LocalStore, AFailedPutLeavesNothing) {
   EXPECT_EQ(base::list_directory(directory / "r/data/ab").size(), 1u);
 }
 
+TEST(LocalStore, ADraftIsBesideTheFilesUntilItIsCommitted) {
+  test::TempDir directory;
+  LocalStore store(directory / "r");
+  store.prepare();
+  store.put(Name{}, base::as_bytes("c"));
+  // Its directory may be lost meanwhile, and that of its name may be missing.
+  base::remove_tree(directory / "r/data/ab");
+  const auto draft = store.begin_draft(Kind::data, 0);
+  draft->append(base::as_bytes("x"));
+  draft->commit(data_name(0xab));
+  struct stat status;
+  ASSERT_EQ(::stat((directory / ("r/data/ab/" + data_name(0xab).id.hex())).c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & 07777, 0400u);
+  store.begin_draft(Kind::data, 0)->append(base::as_bytes("x"));
+  size_t files = 0;
+  for (const std::string& name : base::list_directory(directory / "r/data"))
+    files += base::list_directory(directory / ("r/data/" + name)).size();
+  EXPECT_EQ(files, 1u) << "what was given up is still there";
+}
+
 int g_exit_at = 0;
 int g_points = 0;
 
@@ -166,6 +186,10 @@ TEST(LocalStore, DyingAtAnyStepLeavesAFileWholeOrAbsent) {
       base::fault_hook = [](const char*) {
         if (++g_points == g_exit_at) ::_exit(9);
       };
+      const auto draft = store.begin_draft(Kind::data, content.size());
+      draft->append(base::ByteView(content).first(10));
+      draft->append(base::ByteView(content).subspan(10));
+      draft->commit(data_name(5));
       store.put(data_name(5), content);
       store.remove(data_name(5));
       ::_exit(0);

@@ -52,6 +52,27 @@ TEST_P(StoreContract, JoinsThePiecesInOrder) {
   EXPECT_EQ(store_->get(name(Kind::data, 1), 1 << 20), content);
 }
 
+TEST_P(StoreContract, KeepsADraftFromItsCommitOnly) {
+  const auto content = bytes(300'000);
+  const auto draft = store_->begin_draft(Kind::data, 1000);
+  for (base::ByteView rest = content; !rest.empty();) {
+    const size_t length = std::min<size_t>(rest.size() * 7 % 40'001 + 1, rest.size());
+    draft->append(rest.first(length));
+    rest = rest.subspan(length);
+  }
+  {
+    const auto given_up = store_->begin_draft(Kind::data, 1000);
+    given_up->append(content);
+  }
+  EXPECT_TRUE(listed(*store_, Kind::data).empty());
+  base::Bytes middle(100'000);
+  draft->read(150'000, middle);
+  EXPECT_TRUE(std::equal(middle.begin(), middle.end(), content.begin() + 150'000));
+  draft->commit(name(Kind::data, 1));
+  EXPECT_EQ(place_->open()->get(name(Kind::data, 1), 1 << 20), content);
+  EXPECT_EQ(listed(*store_, Kind::data).size(), 1u);
+}
+
 TEST_P(StoreContract, KeepsEmptyAndLargeFiles) {
   store_->put(name(Kind::lock, 1), base::ByteView());
   EXPECT_EQ(store_->get(name(Kind::lock, 1), 0).size(), 0u);

@@ -23,10 +23,11 @@ namespace davit::archive {
 
 namespace {
 
-constexpr unsigned kReaders = 2;
 // A waiting file keeps its directory open: this bounds descriptors.
-constexpr size_t kWaitingFiles = 64;
+constexpr size_t kWaitingBatches = 8;  // of kFilesInBatch
 constexpr size_t kWaitingPieces = 256;
+// Longer than most pieces.
+constexpr size_t kLikelyChunk = 2 << 20;
 
 base::Id save_frame(const Source& source, const repo::Node& tree, const repo::Chunker& chunker,
                     repo::UploadSession& session) {
@@ -80,29 +81,33 @@ Result archive_tree(repo::Repository& repository, repo::UploadSession& session,
   Assembly assembly(session, cache.get(), options.progress);
   LinkTable links(assembly);
   PendingFiles pending;
-  BufferPool buffers((2 * kReaders + processors + 4) * repo::kMaxChunk);
-  base::BoundedQueue<FileJob> files(kWaitingFiles);
+  const unsigned large_at_once = std::max(2u, processors / 4);
+  LargeFiles large_files(large_at_once);
+  BufferPool buffers(2 * large_at_once * repo::kMaxChunk + (processors + 4) * kLikelyChunk);
+  base::BoundedQueue<std::vector<FileJob>> files(kWaitingBatches);
   base::BoundedQueue<Piece> pieces(kWaitingPieces);
-  Stages stages{
-      repository, session,     assembly,
-      links,      pending,     buffers,
-      files,      pieces,      std::make_shared<const base::Fd>(base::duplicate(source.directory)),
-      begun_at,   options.stop};
+  Stages stages{repository,  session,
+                assembly,    links,
+                pending,     buffers,
+                large_files, files,
+                pieces,      std::make_shared<const base::Fd>(base::duplicate(source.directory)),
+                begun_at,    options.stop};
 
   base::Crew crew([&] {
     files.stop();
     pieces.stop();
     buffers.stop();
   });
-  std::atomic<unsigned> readers{kReaders};
+  std::atomic<unsigned> readers{processors};
   crew.start("walk", [&] {
     walk_tree(stages, source, options.excludes, *prior);
     files.close();
   });
-  for (unsigned i = 0; i < kReaders; ++i)
+  for (unsigned i = 0; i < processors; ++i)
     crew.start("read", [&] {
       FileReader reader(stages);
-      while (auto job = files.pop()) reader.read(std::move(*job));
+      while (auto batch = files.pop())
+        for (FileJob& job : *batch) reader.read(std::move(job));
       if (readers.fetch_sub(1) == 1) pieces.close();
     });
   for (unsigned i = 0; i < processors; ++i) crew.start("seal", [&] { save_pieces(stages); });

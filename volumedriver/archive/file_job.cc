@@ -6,7 +6,7 @@
 namespace davit::archive {
 
 namespace {
-constexpr size_t kSpareBuffers = 16;
+constexpr size_t kKeptOfSpare = 2 << 20;
 }
 
 BufferPool::Lease BufferPool::take(size_t size) {
@@ -31,12 +31,28 @@ BufferPool::Lease BufferPool::take(size_t size) {
   return lease;
 }
 
-void BufferPool::give_back(base::Bytes buffer, size_t cost) {
+void BufferPool::Lease::shrink(size_t size) {
+  bytes.resize(size);
+  if (bytes.capacity() < repo::kMaxChunk || cost_ <= size) return;
+  pool_->give_cost(cost_ - size);
+  cost_ = size;
+}
+
+void BufferPool::give_cost(size_t cost) {
   {
     std::lock_guard lock(mutex_);
     used_bytes_ -= cost;
-    if (buffer.capacity() >= repo::kMaxChunk && spare_.size() < kSpareBuffers)
-      spare_.push_back(std::move(buffer));
+  }
+  freed_.notify_all();
+}
+
+void BufferPool::give_back(base::Bytes buffer, size_t cost) {
+  const bool large = buffer.capacity() >= repo::kMaxChunk;
+  if (large) base::trim(buffer, kKeptOfSpare);
+  {
+    std::lock_guard lock(mutex_);
+    used_bytes_ -= cost;
+    if (large && spare_.size() < kSpareBuffers) spare_.push_back(std::move(buffer));
   }
   freed_.notify_all();
 }

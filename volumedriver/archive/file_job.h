@@ -69,9 +69,11 @@ class PendingFiles {
 };
 
 // Buffers for pieces, so many at once as `limit_bytes` allows: this is the bound on the run's
-// memory. Must outlive what it lent.
+// memory, but for 2 MiB in each of kSpareBuffers. Must outlive what it lent.
 class BufferPool {
  public:
+  static constexpr size_t kSpareBuffers = 8;
+
   explicit BufferPool(size_t limit_bytes) : limit_bytes_(limit_bytes) {}
 
   // A buffer on loan; it returns by itself.
@@ -92,6 +94,8 @@ class BufferPool {
       if (pool_) pool_->give_back(std::move(bytes), cost_);
     }
     explicit operator bool() const { return pool_ != nullptr; }
+    // No more than the first `size` bytes are wanted: the rest counts no longer.
+    void shrink(size_t size);
 
     base::Bytes bytes;
 
@@ -107,6 +111,7 @@ class BufferPool {
 
  private:
   void give_back(base::Bytes buffer, size_t cost);
+  void give_cost(size_t cost);
 
   const size_t limit_bytes_;
   std::mutex mutex_;

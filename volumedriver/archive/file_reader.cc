@@ -16,7 +16,7 @@ namespace davit::archive {
 
 namespace {
 
-constexpr size_t kReadStep = 1 << 20;
+constexpr size_t kReadStep = 256 << 10;
 
 // The machine's limits, not the file's fault: the run must fail, not leave files out.
 bool is_shortage(int number) {
@@ -60,12 +60,20 @@ bool has_hole(int fd, uint64_t size) {
 
 }  // namespace
 
+namespace {
+
+void finish(Stages& stages, const FileJob& job, repo::Node node, bool trusted) {
+  if (job.is_link) stages.links.finish(job, node, trusted);
+  stages.assembly.fill(job.place, std::move(node), trusted, job.had_prior);
+}
+
+}  // namespace
+
 void release(Stages& stages, PendingFile& file) {
   if (file.shares.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
   if (!file.discarded) {
     file.node.content = std::move(file.content);
-    if (file.job.is_link) stages.links.finish(file.job, file.node, file.trusted);
-    stages.assembly.fill(file.job.place, std::move(file.node), file.trusted, file.job.had_prior);
+    finish(stages, file.job, std::move(file.node), file.trusted);
   }
   stages.pending.remove(file);
 }
@@ -131,6 +139,8 @@ FileReader::Outcome FileReader::try_content(const base::Fd& file, const FileJob&
   repo::Node node = make_node(job.name, before, job.device_id);
   std::vector<std::string> problems;
   node.xattrs = read_xattrs(file.get(), problems);
+  if (before.stx_size <= repo::kMinChunk)
+    return try_small(file.get(), job, before, std::move(node), problems, last_try);
 
   PendingFile& pending = stages_.pending.add();
   pending.job = job;
@@ -142,11 +152,7 @@ FileReader::Outcome FileReader::try_content(const base::Fd& file, const FileJob&
       release(stages_, pending);
       return Outcome::changed;
     }
-    if (changed)
-      stages_.assembly.report_changed(
-          job.path, "it changed each of the " + std::to_string(kTries) + " times that it was read");
-    for (std::string& problem : problems)
-      stages_.assembly.report_unreadable(job.path, std::move(problem));
+    report(job, changed, problems);
     pending.trusted = !changed && problems.empty() && stages_.is_settled(node);
   } catch (...) {
     pending.discarded = true;
@@ -156,6 +162,33 @@ FileReader::Outcome FileReader::try_content(const base::Fd& file, const FileJob&
   pending.node = std::move(node);
   release(stages_, pending);
   return Outcome::done;
+}
+
+FileReader::Outcome FileReader::try_small(int fd, const FileJob& job, const Status& before,
+                                          repo::Node node, std::vector<std::string>& problems,
+                                          bool last_try) {
+  stages_.check_stop();
+  small_.resize(before.stx_size);
+  node.size = base::pread_up_to(fd, small_, 0);
+  const bool changed = !is_same(before, get_status(fd));
+  if (changed && !last_try) return Outcome::changed;
+  if (node.size > 0) {
+    const base::ByteView bytes = base::ByteView(small_).first(node.size);
+    node.content.push_back(stages_.session.save_blob(repo::BlobType::data, bytes).id);
+    stages_.assembly.add_progress(node.size);
+  }
+  report(job, changed, problems);
+  const bool trusted = !changed && problems.empty() && stages_.is_settled(node);
+  finish(stages_, job, std::move(node), trusted);
+  return Outcome::done;
+}
+
+void FileReader::report(const FileJob& job, bool changed, std::vector<std::string>& problems) {
+  if (changed)
+    stages_.assembly.report_changed(
+        job.path, "it changed each of the " + std::to_string(kTries) + " times that it was read");
+  for (std::string& problem : problems)
+    stages_.assembly.report_unreadable(job.path, std::move(problem));
 }
 
 void FileReader::send(PendingFile& file, BufferPool::Lease bytes) {
@@ -193,6 +226,7 @@ uint64_t FileReader::send_hole(int fd, uint64_t offset, uint64_t size, PendingFi
 }
 
 uint64_t FileReader::send_pieces(int fd, const Status& status, PendingFile& file) {
+  const LargeFiles::Turn turn(stages_.large_files);
   uint64_t size = status.stx_size;
   const bool sparse = has_hole(fd, size);
   const repo::Chunker& chunker = stages_.repository.chunker();
@@ -234,7 +268,7 @@ uint64_t FileReader::send_pieces(int fd, const Status& status, PendingFile& file
       rest = stages_.buffers.take(room());
       std::memcpy(rest.bytes.data(), buffer.bytes.data() + cut, filled - cut);
     }
-    buffer.bytes.resize(cut);
+    buffer.shrink(cut);
     send(file, std::move(buffer));
     buffer = std::move(rest);
   }

@@ -1,4 +1,5 @@
-// Reads files and cuts them into pieces. Each thread of the reading stage has one.
+// Reads files and cuts them into pieces. Each thread of the reading stage has one. A file of one
+// piece is saved at once, on the same thread: handing it on would cost more than it.
 //
 // A file that changed between the fstat before and the one after is read again; after kTries it is
 // saved as it was read last, and named in the result. Never more is read than the size that the
@@ -10,7 +11,9 @@
 
 #include <cerrno>
 #include <mutex>
+#include <semaphore>
 #include <stop_token>
+#include <vector>
 
 #include "archive/file_job.h"
 #include "archive/links.h"
@@ -20,6 +23,27 @@
 
 namespace davit::archive {
 
+// So many files of more than one piece are read at once. One keeps five threads busy that seal, and
+// each needs two buffers of the largest size.
+class LargeFiles {
+ public:
+  explicit LargeFiles(unsigned at_once) : left_(at_once) {}
+
+  class Turn {
+   public:
+    explicit Turn(LargeFiles& files) : files_(files) { files_.left_.acquire(); }
+    ~Turn() { files_.left_.release(); }
+    Turn(const Turn&) = delete;
+    Turn& operator=(const Turn&) = delete;
+
+   private:
+    LargeFiles& files_;
+  };
+
+ private:
+  std::counting_semaphore<> left_;
+};
+
 // What the stages share; all borrowed, and outliving the threads.
 struct Stages {
   repo::Repository& repository;
@@ -28,7 +52,8 @@ struct Stages {
   LinkTable& links;
   PendingFiles& pending;
   BufferPool& buffers;
-  base::BoundedQueue<FileJob>& files;
+  LargeFiles& large_files;
+  base::BoundedQueue<std::vector<FileJob>>& files;
   base::BoundedQueue<Piece>& pieces;
   base::Descent::Handle root;
   // Before the run's syncfs. What changed later, or up to 2 s earlier (clocks of file systems tick
@@ -71,6 +96,9 @@ class FileReader {
   void read_once(FileJob job, std::optional<FileJob>& instead);
   base::Fd open(const FileJob& job);
   Outcome try_content(const base::Fd& file, const FileJob& job, bool last_try);
+  Outcome try_small(int fd, const FileJob& job, const Status& before, repo::Node node,
+                    std::vector<std::string>& problems, bool last_try);
+  void report(const FileJob& job, bool changed, std::vector<std::string>& problems);
   // Both send pieces and return the number of bytes that they covered.
   uint64_t send_pieces(int fd, const Status& status, PendingFile& file);
   void send(PendingFile& file, BufferPool::Lease bytes);
@@ -79,6 +107,7 @@ class FileReader {
   void leave_out(const FileJob& job, std::optional<FileJob>& instead);
 
   Stages& stages_;
+  base::Bytes small_;  // a file of one piece
 };
 
 }  // namespace davit::archive

@@ -43,6 +43,12 @@ std::vector<std::string> list_names(int directory) {
   return names;
 }
 
+// So many files go to the readers at once: waking one for each would cost more than reading it.
+// They go earlier once the walk has looked at so many entries since the first of them, as what
+// comes behind it waits in memory.
+constexpr size_t kFilesInBatch = 32;
+constexpr size_t kEntriesInBatch = 512;
+
 class Walk {
  public:
   Walk(Stages& stages, const Source& source, const Excludes& excludes, Prior& prior)
@@ -64,7 +70,9 @@ class Walk {
         continue;
       }
       visit(level.names[level.next++]);
+      if (!batch_.empty() && ++entries_since_ >= kEntriesInBatch) send_batch();
     }
+    send_batch();
   }
 
  private:
@@ -220,7 +228,14 @@ class Walk {
     job.device = device_of(status);
     job.inode = status.stx_ino;
     if (status.stx_nlink > 1 && !stages_.links.begin(job, status.stx_nlink)) return;
-    if (!stages_.files.push(std::move(job))) throw base::Cancelled();
+    batch_.push_back(std::move(job));
+    if (batch_.size() == kFilesInBatch) send_batch();
+  }
+
+  void send_batch() {
+    entries_since_ = 0;
+    if (batch_.empty()) return;
+    if (!stages_.files.push(std::exchange(batch_, {}))) throw base::Cancelled();
   }
 
   bool is_unmodified(const repo::ScanRecord& known, const Status& status) const {
@@ -255,7 +270,9 @@ class Walk {
   Prior& prior_;
   base::Descent descent_;
   std::vector<Level> levels_;
-  std::string path_;  // of the entry that is looked at, relative to the root
+  std::vector<FileJob> batch_;  // to be read
+  size_t entries_since_ = 0;    // looked at since the first of them
+  std::string path_;            // of the entry that is looked at, relative to the root
   uint64_t root_device_ = 0;
 };
 

@@ -1,6 +1,8 @@
 #include "base/bytes.h"
 
+#include <sys/mman.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 #include <array>
 #include <bit>
@@ -12,6 +14,16 @@
 namespace davit::base {
 
 static_assert(std::endian::native == std::endian::little, "the loads and stores assume little endian");
+
+void trim(Bytes& bytes, size_t keep_bytes) {
+  static const uintptr_t page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
+  if (bytes.capacity() <= keep_bytes) return;
+  const uintptr_t start = reinterpret_cast<uintptr_t>(bytes.data());
+  const uintptr_t from = (start + keep_bytes + page - 1) / page * page;
+  const uintptr_t to = (start + bytes.capacity()) / page * page;
+  // Whole pages, and nobody else's. Where the system does not want them, nothing is lost.
+  if (from < to) ::madvise(reinterpret_cast<void*>(from), to - from, MADV_DONTNEED);
+}
 
 std::string hex(ByteView bytes) {
   static constexpr char kDigits[] = "0123456789abcdef";

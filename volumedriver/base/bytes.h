@@ -46,6 +46,9 @@ inline void append(Bytes& to, ByteView more) {
   to.resize(size + more.size());
   if (!more.empty()) std::memcpy(to.data() + size, more.data(), more.size());
 }
+// Gives the memory behind the first `keep_bytes` back to the system; the capacity stays. What was
+// there is lost.
+void trim(Bytes& bytes, size_t keep_bytes);
 inline Bytes to_bytes(ByteView view) { return Bytes(view.begin(), view.end()); }
 
 inline uint32_t load_le32(const uint8_t* from) {

@@ -13,8 +13,9 @@ namespace davit::repo {
 inline constexpr size_t kMaxUnpackedSmall = 16 << 20;         // snapshots and locks
 inline constexpr size_t kMaxUnpackedIndex = size_t{2} << 30;  // index files; restic aims at 8 MiB
 
-// Levels of zstd: for "auto", and for "max", which is some ten times slower.
-inline constexpr int kDefaultLevel = 3;
+// Levels of zstd: for "auto", within 3 % of the size that restic comes to, and for "max", which is
+// some ten times slower.
+inline constexpr int kDefaultLevel = 2;
 inline constexpr int kMaxLevel = 12;
 
 // Appends one zstd frame: window of at most 512 KiB, no checksum.

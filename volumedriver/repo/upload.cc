@@ -33,32 +33,71 @@ constexpr size_t kSmallestPack = 4 << 10;
 constexpr size_t kLargestPack = 512 << 20;
 // Keeps a header far below its limit of 16 MiB, whatever the pack's size.
 constexpr size_t kMaxBlobsPerPack = 65'536;
+// What stands behind the only blob of a pack.
+constexpr size_t kMaxLoneHeader = 128;
 // A pack's offsets and lengths have 32 bits.
 constexpr size_t kMaxBlob = 0xf000'0000;
 
+// Small packs are put as a whole; one that grows beyond this becomes a draft in the store.
+constexpr size_t kHeadSize = 1 << 20;
+
 struct Pack {
-  Bytes bytes;
+  Bytes head;                           // all of it, while there is no draft
+  std::unique_ptr<store::Draft> draft;  // holds what `hash` has seen
+  crypto::Sha256 hash;
+  size_t size_bytes = 0;
   std::vector<PackBlob> blobs;
 
-  void add(PackBlob blob, ByteView sealed) {
-    blob.offset_bytes = static_cast<uint32_t>(bytes.size());
+  void add(store::Store& store, size_t expected_bytes, PackBlob blob, ByteView sealed) {
+    blob.offset_bytes = static_cast<uint32_t>(size_bytes);
     blob.length_bytes = static_cast<uint32_t>(sealed.size());
-    base::append(bytes, sealed);
+    append(store, expected_bytes, sealed);
     blobs.push_back(blob);
   }
 
-  // Without a copy, into an empty pack.
-  void add_only(PackBlob blob, Bytes sealed) {
-    blob.length_bytes = static_cast<uint32_t>(sealed.size());
-    bytes = std::move(sealed);
-    blobs.push_back(blob);
+  void append(store::Store& store, size_t expected_bytes, ByteView bytes) {
+    size_bytes += bytes.size();
+    if (!draft && size_bytes <= kHeadSize) return base::append(head, bytes);
+    if (!draft) {
+      draft = store.begin_draft(store::Kind::data, expected_bytes);
+      flush(head);
+      head = {};
+    }
+    flush(bytes);
+  }
+
+  // The bytes of one of its blobs.
+  void read(const PackBlob& blob, Bytes& out) const {
+    out.resize(blob.length_bytes);
+    if (draft)
+      draft->read(blob.offset_bytes, out);
+    else
+      std::copy_n(head.begin() + blob.offset_bytes, out.size(), out.begin());
+  }
+
+  // Its name and where it lies from here on, in the store.
+  Id put(store::Store& store) {
+    if (!draft) hash.update(head);
+    const Id id = hash.finish();
+    if (draft)
+      draft->commit({store::Kind::data, id});
+    else
+      store.put({store::Kind::data, id}, ByteView(head));
+    return id;
+  }
+
+ private:
+  void flush(ByteView bytes) {
+    hash.update(bytes);
+    draft->append(bytes);
   }
 };
 
-// Buffers that are used again: a fresh one of this size costs a page fault every 4 KiB.
+// Buffers that are used again: a fresh one of this size costs a page fault every 4 KiB. Of what
+// large blobs left behind only the first part is kept.
 class Buffers {
  public:
-  Buffers(size_t keep, size_t reserve) : keep_(keep), reserve_(reserve) {}
+  explicit Buffers(size_t keep) : keep_(keep) {}
 
   Bytes take() {
     Bytes bytes;
@@ -68,19 +107,20 @@ class Buffers {
       free.pop_back();
     });
     bytes.clear();
-    bytes.reserve(reserve_);
     return bytes;
   }
 
   void give(Bytes bytes) {
-    if (bytes.capacity() > reserve_ + 2 * kMaxChunk) return;  // an unusually large blob's
+    if (bytes.capacity() > 2 * kMaxChunk) return;  // an unusually large blob's
+    base::trim(bytes, kKept);
     free_.with([&](auto& free) {
       if (free.size() < keep_) free.push_back(std::move(bytes));
     });
   }
 
  private:
-  const size_t keep_, reserve_;
+  static constexpr size_t kKept = 2 << 20;
+  const size_t keep_;
   base::Synchronized<std::vector<Bytes>> free_;
 };
 
@@ -100,6 +140,10 @@ struct NewIndex {
 }  // namespace
 
 struct UploadSession::State {
+  struct OpenPack {
+    std::mutex mutex;
+    std::unique_ptr<Pack> pack;  // null: nothing in it yet
+  };
   // A blob's bytes: plain, or the zstd frame of `plain_size` of them.
   struct Content {
     ByteView bytes;
@@ -118,11 +162,15 @@ struct UploadSession::State {
   void store_blob(BlobType type, const Id& id, const Content& content);
   void seal(const Content& content, bool compressed, Bytes& sealed);
   void verify(BlobType type, const Id& id, bool compressed, ByteView sealed, size_t plain_size);
-  void submit(Pack pack);
+  // Locked, by chance or because nobody else is at it.
+  OpenPack& choose_pack(BlobType type, std::unique_lock<std::mutex>& lock);
+  void submit(std::unique_ptr<Pack> pack);
   void submit_rests();
+  // What a pack comes to, more or less.
+  size_t expected_bytes() const;
 
   // The uploading threads' part.
-  void upload(Pack pack);
+  void upload(Pack& pack);
   void write_index(NewIndex index);
 
   // Constant.
@@ -135,14 +183,10 @@ struct UploadSession::State {
   std::atomic<uint64_t> data_blobs{0}, tree_blobs{0}, added_bytes{0}, added_packed_bytes{0};
   std::atomic<bool> keeps_pending{false};  // somebody stores what the index knows
   PendingBlobs pending;
-  Buffers pack_buffers, scratch;
-  struct OpenPack {
-    std::mutex mutex;
-    Pack pack;
-  };
+  Buffers scratch;
   std::array<std::array<OpenPack, 2>, 2> open;  // by type; which of the two is left to chance
   base::Synchronized<NewIndex> new_index;
-  base::BoundedQueue<Pack> queue;
+  base::BoundedQueue<std::unique_ptr<Pack>> queue;
 
   bool finished = false;  // the owner's
 
@@ -154,14 +198,13 @@ struct UploadSession::State {
 UploadSession::State::State(Repository& repository, UploadOptions options)
     : repository(repository),
       options(std::move(options)),
-      pack_buffers(4, this->options.pack_size_bytes + kMaxChunk),
-      scratch(64, 0),
+      scratch(base::processor_count() + 4),
       queue(repository.store().connections()),
       crew([this] { queue.stop(); }) {
   for (unsigned i = 0; i < repository.store().connections(); ++i)
     crew.start("upload", [this] {
       try {
-        while (auto pack = queue.pop()) upload(std::move(*pack));
+        while (auto pack = queue.pop()) upload(**pack);
       } catch (...) {
         fail(std::current_exception());
       }
@@ -227,57 +270,75 @@ void UploadSession::State::store_blob(BlobType type, const Id& id, const Content
       .id = id,
       .plain_length_bytes = compressed ? static_cast<uint32_t>(content.plain_size) : 0};
   const size_t length = sealed.bytes.size();
-  std::optional<Pack> full;
+  std::unique_ptr<Pack> full;
   if (length >= options.pack_size_bytes) {
-    full.emplace().add_only(blob, std::move(sealed.bytes));
+    full = std::make_unique<Pack>();
+    full->add(repository.store(), length + kMaxLoneHeader, blob, sealed.bytes);
   } else {
-    uint8_t choice;
-    crypto::random_bytes(std::span(&choice, 1));
-    OpenPack& place = open[static_cast<size_t>(type)][choice & 1];
-    const std::lock_guard lock(place.mutex);
-    if (place.pack.bytes.capacity() == 0) place.pack.bytes = pack_buffers.take();
-    place.pack.add(blob, sealed.bytes);
-    if (place.pack.bytes.size() >= options.pack_size_bytes ||
-        place.pack.blobs.size() >= kMaxBlobsPerPack)
-      full = std::exchange(place.pack, {});
+    std::unique_lock<std::mutex> lock;
+    OpenPack& place = choose_pack(type, lock);
+    if (!place.pack) place.pack = std::make_unique<Pack>();
+    place.pack->add(repository.store(), expected_bytes(), blob, sealed.bytes);
+    if (place.pack->size_bytes >= options.pack_size_bytes ||
+        place.pack->blobs.size() >= kMaxBlobsPerPack)
+      full = std::move(place.pack);
   }
   ++(type == BlobType::data ? data_blobs : tree_blobs);
   added_bytes += content.plain_size;
   added_packed_bytes += length;
-  if (full) submit(std::move(*full));
+  if (full) submit(std::move(full));
 }
 
-void UploadSession::State::submit(Pack pack) {
-  const size_t blobs_end = pack.bytes.size();
-  crypto::seal(repository.key(), encode_pack_header(pack.blobs), pack.bytes);
-  const size_t header_length = pack.bytes.size() - blobs_end;
-  pack.bytes.resize(pack.bytes.size() + kHeaderLengthSize);
-  base::store_le32(pack.bytes.data() + pack.bytes.size() - kHeaderLengthSize,
-                   static_cast<uint32_t>(header_length));
+UploadSession::State::OpenPack& UploadSession::State::choose_pack(
+    BlobType type, std::unique_lock<std::mutex>& lock) {
+  auto& pair = open[static_cast<size_t>(type)];
+  uint8_t choice;
+  crypto::random_bytes(std::span(&choice, 1));
+  for (const unsigned number : {choice & 1u, ~choice & 1u}) {
+    lock = std::unique_lock(pair[number].mutex, std::try_to_lock);
+    if (lock) return pair[number];
+  }
+  lock = std::unique_lock(pair[choice & 1].mutex);
+  return pair[choice & 1];
+}
+
+size_t UploadSession::State::expected_bytes() const {
+  return options.pack_size_bytes + options.pack_size_bytes / 8;
+}
+
+void UploadSession::State::submit(std::unique_ptr<Pack> pack) {
+  Bytes end;
+  crypto::seal(repository.key(), encode_pack_header(pack->blobs), end);
+  const size_t header_length = end.size();
+  end.resize(header_length + kHeaderLengthSize);
+  base::store_le32(end.data() + header_length, static_cast<uint32_t>(header_length));
+  pack->append(repository.store(), expected_bytes(), end);
   if (!queue.push(std::move(pack))) throw_if_failed();
 }
 
 // At the end: the two open packs of a type become one where that is not too large.
 void UploadSession::State::submit_rests() {
   for (auto& pair : open) {
-    Pack first = std::exchange(pair[0].pack, {}), second = std::exchange(pair[1].pack, {});
-    if (first.blobs.size() + second.blobs.size() <= kMaxBlobsPerPack &&
-        first.bytes.size() + second.bytes.size() < options.pack_size_bytes) {
-      for (const PackBlob& blob : second.blobs)
-        first.add(blob, ByteView(second.bytes).subspan(blob.offset_bytes, blob.length_bytes));
+    auto first = std::move(pair[0].pack), second = std::move(pair[1].pack);
+    if (first && second && first->size_bytes < second->size_bytes) std::swap(first, second);
+    if (first && second && first->size_bytes + second->size_bytes < options.pack_size_bytes &&
+        first->blobs.size() + second->blobs.size() <= kMaxBlobsPerPack) {
+      Loan sealed{scratch};
+      for (const PackBlob& blob : second->blobs) {
+        second->read(blob, sealed.bytes);
+        first->add(repository.store(), expected_bytes(), blob, sealed.bytes);
+      }
       second = {};
     }
-    if (!first.blobs.empty()) submit(std::move(first));
-    if (!second.blobs.empty()) submit(std::move(second));
+    if (first) submit(std::move(first));
+    if (second) submit(std::move(second));
   }
 }
 
 // ---- the uploading threads
 
-void UploadSession::State::upload(Pack pack) {
-  const Id id = crypto::sha256(pack.bytes);
-  repository.store().put({store::Kind::data, id}, ByteView(pack.bytes));
-  pack_buffers.give(std::move(pack.bytes));
+void UploadSession::State::upload(Pack& pack) {
+  const Id id = pack.put(repository.store());
 
   std::optional<NewIndex> full;
   {

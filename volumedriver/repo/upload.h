@@ -5,15 +5,17 @@
 //   session.finish();                               from here on every saved blob is in the store
 //   and indexed repository.save_snapshot(…)                     last, by the caller
 //
-// save_blob does the work (SHA-256, zstd, AES) on the caller's thread; full packs are uploaded by
-// store.connections() threads of the session. Index files are written as it goes (50,000 blobs or
-// 10 minutes), so that a run that dies leaves its packs useful; without finish() nothing that is
-// visible depends on it.
+// save_blob does the work (SHA-256, zstd, AES, and the pack's hash while its bytes are in the
+// processor's cache) on the caller's thread; packs beyond 1 MiB grow as drafts of the store, and
+// are committed by store.connections() threads of the session. Index files are written as it goes
+// (50,000 blobs or 10 minutes), so that a run that dies leaves its packs useful; without finish()
+// nothing that is visible depends on it.
 //
 // Memory, whatever is saved: with N calling threads, C = store.connections() and B the largest
 // blob,
-//   packs    (4 open + C queued + C uploading + N waiting + 4 spare) * (pack_size_bytes + B)
-//   scratch  N * 3 * B
+//   packs    4 open + C queued + C uploading + N waiting, each 1 MiB; where the store holds drafts
+//            in memory, each 9/8 * pack_size_bytes + B
+//   scratch  N * B, N * 3 * B for trees and where data is verified; (processors + 4) * 2 MiB spare
 //   names    40 bytes * blobs that no index file has yet (about 50,000 and what the packs above
 //   hold)
 #pragma once

@@ -30,7 +30,8 @@ using base::Fd;
 
 // Marks our temporary files among those of restic, which has decimal digits there.
 constexpr std::string_view kTemporaryMark = "-tmp-davit-";
-constexpr auto kLeftoverAge = std::chrono::hours(1);
+// A draft may stay open as long as a run finds little that is new.
+constexpr auto kLeftoverAge = std::chrono::hours(24);
 
 bool is_transient(int number) {
   switch (number) {
@@ -197,15 +198,6 @@ const dirent* next_entry(DIR* stream, const std::string& path) {
   return entry;
 }
 
-// Removes the temporary file unless it became the real one.
-struct Temporary {
-  std::string path;
-  bool renamed = false;
-  ~Temporary() {
-    if (!renamed) ::unlink(path.c_str());
-  }
-};
-
 }  // namespace
 
 LocalStore::LocalStore(std::string path) : path_(std::move(path)) {}
@@ -283,34 +275,76 @@ void LocalStore::make_missing(const Name& name) {
   }
 }
 
-void LocalStore::put(const Name& name, std::span<const ByteView> pieces) {
-  fault_point("store:put:begin");
-  const std::string path = path_of(name);
-  Temporary temporary{path + std::string(kTemporaryMark) + base::make_uuid().substr(0, 18)};
-  Fd file;
-  for (bool again = false; !file; again = true) {
-    file = Fd(::open(temporary.path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
-    if (file) break;
+Fd LocalStore::create(const std::string& temporary, const Name& name) {
+  for (bool again = false;; again = true) {
+    Fd file(::open(temporary.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+    if (file) return file;
     const int number = errno;
     if (number == EINTR) continue;
-    if (number != ENOENT || again) fail("cannot make " + temporary.path, number);
+    if (number != ENOENT || again) fail("cannot make " + temporary, number);
     make_missing(name);
   }
-  fault_point("store:put:created");
-  write_pieces(file.get(), pieces, path);
-  make_read_only(file.get(), path, 0400 | (group_bits() & 040));
-  fault_point("store:put:written");
-  sync(file.get(), path);
-  file.reset();
-  fault_point("store:put:synced");
-  if (::rename(temporary.path.c_str(), path.c_str()) != 0) {
-    const int number = errno;
-    fail("cannot rename to " + path, number);
+}
+
+// A temporary file on its way to its name; it goes away unless it gets there.
+class LocalStore::Writing : public Draft {
+ public:
+  // `likely` gives the directory.
+  Writing(LocalStore& store, const Name& likely)
+      : store_(store),
+        temporary_(store.path_of(likely) + std::string(kTemporaryMark) +
+                   base::make_uuid().substr(0, 18)) {
+    fault_point("store:put:begin");
+    file_ = store.create(temporary_, likely);
+    fault_point("store:put:created");
   }
-  temporary.renamed = true;
-  fault_point("store:put:renamed");
-  sync_directory(directory_of(name));
-  fault_point("store:put:done");
+  ~Writing() override {
+    if (!renamed_) ::unlink(temporary_.c_str());
+  }
+
+  void append(ByteView bytes) override { append(std::span(&bytes, 1)); }
+  void append(std::span<const ByteView> pieces) { write_pieces(file_.get(), pieces, temporary_); }
+
+  void read(uint64_t offset, std::span<uint8_t> out) override {
+    if (read_at(file_.get(), out, offset, temporary_) != out.size())
+      throw base::Corrupt(temporary_ + " became shorter while it was written");
+  }
+
+  void commit(const Name& name) override {
+    const std::string path = store_.path_of(name);
+    make_read_only(file_.get(), path, 0400 | (store_.group_bits() & 040));
+    fault_point("store:put:written");
+    sync(file_.get(), path);
+    file_.reset();
+    fault_point("store:put:synced");
+    for (bool again = false; ::rename(temporary_.c_str(), path.c_str()) != 0; again = true) {
+      const int number = errno;
+      if (number != ENOENT || again) fail("cannot rename to " + path, number);
+      store_.make_missing(name);
+    }
+    renamed_ = true;
+    fault_point("store:put:renamed");
+    sync_directory(store_.directory_of(name));
+    fault_point("store:put:done");
+  }
+
+ private:
+  LocalStore& store_;
+  const std::string temporary_;
+  Fd file_;
+  bool renamed_ = false;
+};
+
+void LocalStore::put(const Name& name, std::span<const ByteView> pieces) {
+  Writing file(*this, name);
+  file.append(pieces);
+  file.commit(name);
+}
+
+std::unique_ptr<Draft> LocalStore::begin_draft(Kind kind, size_t) {
+  Name likely{kind, {}};
+  base::random_fill(likely.id.bytes);
+  return std::make_unique<Writing>(*this, likely);
 }
 
 base::Bytes LocalStore::get(const Name& name, uint64_t max_bytes) {

@@ -10,6 +10,7 @@
 
 #include <atomic>
 
+#include "base/fd.h"
 #include "store/store.h"
 
 namespace davit::store {
@@ -21,9 +22,11 @@ class LocalStore : public Store {
   // `path` is absolute or relative to the working directory; nothing is touched yet.
   explicit LocalStore(std::string path);
 
-  // Also removes temporary files that a dead process of ours left, once they are an hour old.
+  // Also removes temporary files that a dead process of ours left, once they are a day old.
   void prepare() override;
   void put(const Name& name, std::span<const base::ByteView> pieces) override;
+  // Written under such a name, too, in one of the directories of its kind.
+  std::unique_ptr<Draft> begin_draft(Kind kind, size_t expected_bytes) override;
   base::Bytes get(const Name& name, uint64_t max_bytes) override;
   void get_range(const Name& name, uint64_t offset, std::span<uint8_t> out) override;
   std::optional<uint64_t> find_size(const Name& name) override;
@@ -35,11 +38,14 @@ class LocalStore : public Store {
   std::string describe() const override { return path_; }
 
  private:
+  class Writing;
+
   std::string directory_of(const Name& name) const;
   std::string path_of(const Name& name) const;
   mode_t group_bits();
   void make_directory(const std::string& path);
   void make_missing(const Name& name);
+  base::Fd create(const std::string& temporary, const Name& name);
   void list_flat(const std::string& directory, const std::function<void(const FileInfo&)>& each);
   void remove_leftovers(const std::string& directory);
 

@@ -1,6 +1,35 @@
 #include "store/store.h"
 
+#include <algorithm>
+
+#include "base/errors.h"
+
 namespace davit::store {
+
+namespace {
+
+class MemoryDraft : public Draft {
+ public:
+  MemoryDraft(Store& store, size_t expected_bytes) : store_(store) {
+    bytes_.reserve(expected_bytes);
+  }
+  void append(base::ByteView bytes) override { base::append(bytes_, bytes); }
+  void read(uint64_t offset, std::span<uint8_t> out) override {
+    DAVIT_CHECK(offset <= bytes_.size() && out.size() <= bytes_.size() - offset);
+    std::copy_n(bytes_.begin() + static_cast<ptrdiff_t>(offset), out.size(), out.begin());
+  }
+  void commit(const Name& name) override { store_.put(name, base::ByteView(bytes_)); }
+
+ private:
+  Store& store_;
+  base::Bytes bytes_;
+};
+
+}  // namespace
+
+std::unique_ptr<Draft> Store::begin_draft(Kind, size_t expected_bytes) {
+  return std::make_unique<MemoryDraft>(*this, expected_bytes);
+}
 
 const char* kind_name(Kind kind) {
   switch (kind) {

@@ -1,18 +1,22 @@
-// Where the files of a repository are kept. Everything above the stores speaks of kinds and IDs; only a
-// store knows paths, keys or URLs (layout: the restic repository format, "default layout").
+// Where the files of a repository are kept. Everything above the stores speaks of kinds and IDs;
+// only a store knows paths, keys or URLs (layout: the restic repository format, "default layout").
 //
 // The contract that every store keeps, and that tests/store/store_contract.h proves for each:
-//  - put: when it returns, the file is durable and visible under its name with exactly these bytes; when it
-//    throws or the process dies, it is either absent or complete. Putting the same name again with the same
-//    bytes is allowed.
-//  - read after write, also through another Store object; list shows every complete file and no other.
+//  - put: when it returns, the file is durable and visible under its name with exactly these bytes;
+//  when it
+//    throws or the process dies, it is either absent or complete. Putting the same name again with
+//    the same bytes is allowed.
+//  - read after write, also through another Store object; list shows every complete file and no
+//  other.
 //  - remove: durable when it returns; a file that is not there is no error.
-//  - errors: absence is NotFound; everything else IoError with transient() true where trying again may help.
+//  - errors: absence is NotFound; everything else IoError with transient() true where trying again
+//  may help.
 // Any thread may call anything, at the same time.
 #pragma once
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -38,6 +42,18 @@ struct FileInfo {
   uint64_t size_bytes = 0;
 };
 
+// A file that is written before its name is known: a pack's is the hash of its bytes. One thread at
+// a time. Until commit() nothing of it is visible, and without commit() nothing of it stays.
+class Draft {
+ public:
+  virtual ~Draft() = default;
+  virtual void append(base::ByteView bytes) = 0;
+  // Of what was appended: [offset, offset + out.size()).
+  virtual void read(uint64_t offset, std::span<uint8_t> out) = 0;
+  // As put() of all that was appended. The last call.
+  virtual void commit(const Name& name) = 0;
+};
+
 class Store {
  public:
   virtual ~Store() = default;
@@ -46,6 +62,9 @@ class Store {
   virtual void prepare() = 0;
   // `pieces` are written one after another; they are borrowed until it returns.
   virtual void put(const Name& name, std::span<const base::ByteView> pieces) = 0;
+  // A draft of some `expected_bytes`. Where a store takes whole files only it is held in memory, as
+  // here. The store must outlive it.
+  virtual std::unique_ptr<Draft> begin_draft(Kind kind, size_t expected_bytes);
   // The whole file; throws NotFound, or Corrupt when it is larger than `max_bytes`.
   virtual base::Bytes get(const Name& name, uint64_t max_bytes) = 0;
   // Exactly [offset, offset + out.size()); throws NotFound, or Corrupt when the file ends before.
