@@ -37,7 +37,7 @@ std::string Context::schedule(const volumes::OptionMap& options) const {
 }
 
 std::string Context::scan_cache_path(const repo::Repository& repository, const std::string& volume_uuid) const {
-  const std::string directory = data_directory + "/cache/" + repository.id().hex().substr(0, 16);
+  const std::string directory = cache_directory(data_directory, repository);
   base::make_directories(directory);
   return directory + "/" + volume_uuid + ".scan";
 }

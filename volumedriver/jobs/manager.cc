@@ -83,10 +83,16 @@ void Manager::start() {
 void Manager::sweep_caches() {
   try {
     const std::string caches = context_.data_directory + "/cache";
-    for (const std::string& repository : base::list_directory(caches))
-      for (const std::string& file : base::list_directory(caches + "/" + repository))
-        if (!context_.registry.find_uuid(file.substr(0, file.find('.'))))
-          base::remove_file(caches + "/" + repository + "/" + file);
+    const auto open = context_.repository.find_open();
+    const std::string current = open ? cache_directory(context_.data_directory, *open) : "";
+    for (const std::string& repository : base::list_directory(caches)) {
+      const std::string directory = caches + "/" + repository;
+      for (const std::string& file : base::list_directory(directory)) {
+        // The index and what is being written of it; a former repository's is of no more use.
+        if (file.starts_with("index") && (!open || directory == current)) continue;
+        if (!context_.registry.find_uuid(file.substr(0, file.find('.')))) base::remove_file(directory + "/" + file);
+      }
+    }
   } catch (const base::Error& error) {
     spdlog::warn("cannot clear the cache: {}", error.what());
   }

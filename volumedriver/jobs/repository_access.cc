@@ -38,6 +38,10 @@ void remove_half_written(const std::string& directory) {
 
 }  // namespace
 
+std::string cache_directory(const std::string& data_directory, const repo::Repository& repository) {
+  return data_directory + "/cache/" + repository.id().hex().substr(0, 16);
+}
+
 RepositoryAccess::RepositoryAccess(const Settings& settings, std::string data_directory, std::string installation)
     : RepositoryAccess(settings, std::move(data_directory), std::move(installation), Timing()) {}
 
@@ -47,6 +51,12 @@ RepositoryAccess::RepositoryAccess(const Settings& settings, std::string data_di
       timing_(timing) {
   remove_half_written(data_directory_ + "/secrets");
   remove_half_written(data_directory_ + "/state");
+  try {
+    for (const std::string& repository : base::list_directory(data_directory_ + "/cache"))
+      remove_half_written(data_directory_ + "/cache/" + repository);
+  } catch (const base::IoError& error) {
+    spdlog::warn("cannot tidy up the cache: {}", error.what());
+  }
 }
 
 RepositoryAccess::~RepositoryAccess() = default;
@@ -131,6 +141,7 @@ std::shared_ptr<repo::Repository> RepositoryAccess::get() {
                    repository->id().short_hex(), noted_id.substr(0, 8));
   }
   repository->set_compression(compression);
+  repository->use_index_cache(cache_directory(data_directory_, *repository));
   if (noted_url != url || noted_id != repository->id().hex()) note_repository(url, repository->id());
   open_url_ = url;
   open_password_source_ = std::move(source);

@@ -22,6 +22,9 @@
 
 namespace davit::jobs {
 
+// Where what davit remembers of a repository is kept; it may be lost.
+std::string cache_directory(const std::string& data_directory, const repo::Repository& repository);
+
 class RepositoryAccess {
  public:
   struct Timing {
@@ -30,7 +33,7 @@ class RepositoryAccess {
     std::chrono::milliseconds patience{600'000};  // after so long new holds wait for the exclusive one in turn
   };
   // `data_directory`: where the embedded repository and the secrets are. `installation`: its ID, by which our locks
-  // are known as ours. Removes what a killed process left half written beside secrets and state.
+  // are known as ours. Removes what a killed process left half written beside secrets, state and caches.
   RepositoryAccess(const Settings& settings, std::string data_directory, std::string installation);
   RepositoryAccess(const Settings& settings, std::string data_directory, std::string installation, Timing timing);
   ~RepositoryAccess();

@@ -1,279 +1,196 @@
 #include "repo/index.h"
 
-#include <pthread.h>
-
 #include <algorithm>
-#include <array>
-#include <mutex>
-#include <shared_mutex>
-#include <unordered_map>
-#include <unordered_set>
 #include <utility>
 
-#include "base/errors.h"
+#include "base/log.h"
+#include "repo/index_state.h"
 
 namespace davit::repo {
 
-namespace {
-
-// One copy of a blob: 48 bytes.
-struct Record {
-  base::Id id;
-  uint32_t pack = 0;  // its number in State::packs
-  uint32_t offset = 0;
-  uint32_t length = 0;
-  uint32_t plain_length = 0;
-};
-static_assert(sizeof(Record) == 48);
-
-// Records in the order in which they came, in blocks that never move, and an open-addressing table
-// of their numbers. IDs are uniform, so their first bytes are the hash. A record never changes, so
-// a copy of the blocks' pointers is a picture of the whole that needs no lock.
-class Table {
- public:
-  static constexpr size_t kBlock = 1 << 12;
-  using Block = std::array<Record, kBlock>;
-  struct Picture {
-    std::vector<std::shared_ptr<const Block>> blocks;
-    size_t size = 0;
-  };
-  Picture picture() const { return {{blocks_.begin(), blocks_.end()}, size_}; }
-
-  size_t size() const { return size_; }
-  const Record& at(size_t number) const { return (*blocks_[number / kBlock])[number % kBlock]; }
-
-  void reserve(size_t more) {
-    size_t slots = std::max<size_t>(slots_.size(), 1024);
-    while ((size_ + more) * 4 > slots * 3) slots *= 2;
-    if (slots != slots_.size()) rehash(slots);
+std::optional<PackRef> IndexContent::find_pack(const IndexedPack& pack) const {
+  if (cache) {
+    const auto all = cache->packs();
+    const auto found = std::lower_bound(all.begin(), all.end(), pack);
+    const size_t number = static_cast<size_t>(found - all.begin());
+    if (found != all.end() && *found == pack && cache_uses[number] != 0)
+      return PackRef{static_cast<uint32_t>(number), 0};
   }
+  if (const auto number = packs.find(pack)) return PackRef{*number, 1};
+  return std::nullopt;
+}
 
-  // After reserve().
-  void add(const Record& record) {
-    DAVIT_CHECK(size_ < kFree);
-    if (size_ % kBlock == 0) blocks_.push_back(std::make_shared<Block>());
-    (*blocks_[size_ / kBlock])[size_ % kBlock] = record;
-    place(static_cast<uint32_t>(size_));
-    ++size_;
-  }
+void IndexContent::use(PackRef ref) {
+  if ((ref.in_memory ? uses : cache_uses)[ref.number]++ == 0)
+    for (size_t type = 0; type < 2; ++type) live[type] += pack(ref).blobs[type];
+}
 
-  // Calls `each` for the records of this ID until it returns true.
-  template <typename Each>
-  void find(const base::Id& id, Each&& each) const {
-    if (slots_.empty()) return;
-    const size_t mask = slots_.size() - 1;
-    for (size_t slot = hash(id) & mask; slots_[slot] != kFree; slot = (slot + 1) & mask) {
-      const Record& record = at(slots_[slot]);
-      if (record.id == id && each(record)) return;
+void IndexContent::release(PackRef ref) {
+  if (--(ref.in_memory ? uses : cache_uses)[ref.number] == 0)
+    for (size_t type = 0; type < 2; ++type) live[type] -= pack(ref).blobs[type];
+}
+
+void IndexContent::begin_with(std::shared_ptr<const IndexCache> from) {
+  *this = {};
+  cache = std::move(from);
+  cache_uses.resize(cache->packs().size());
+  for (const IndexCache::File& file : cache->files()) {
+    auto& refs = files[file.id];
+    refs.reserve(file.packs);
+    for (const uint32_t pack : cache->packs_of(file)) {
+      refs.push_back({pack, 0});
+      use(refs.back());
     }
   }
-
- private:
-  static constexpr uint32_t kFree = UINT32_MAX;
-
-  static size_t hash(const base::Id& id) { return std::hash<base::Id>()(id); }
-
-  void place(uint32_t number) {
-    const size_t mask = slots_.size() - 1;
-    size_t slot = hash(at(number).id) & mask;
-    while (slots_[slot] != kFree) slot = (slot + 1) & mask;
-    slots_[slot] = number;
-  }
-
-  void rehash(size_t slots) {
-    // Not assign(): the old table is freed first.
-    slots_ = {};
-    slots_.resize(slots, kFree);
-    for (size_t number = 0; number < size_; ++number) place(static_cast<uint32_t>(number));
-  }
-
-  std::vector<std::shared_ptr<Block>> blocks_;
-  std::vector<uint32_t> slots_;
-  size_t size_ = 0;
-};
-
-// std::shared_mutex lets readers that keep coming starve a writer; this one does not.
-class WriterFirstMutex {
- public:
-  WriterFirstMutex() {
-    pthread_rwlockattr_t attributes;
-    ::pthread_rwlockattr_init(&attributes);
-    ::pthread_rwlockattr_setkind_np(&attributes, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
-    DAVIT_CHECK(::pthread_rwlock_init(&lock_, &attributes) == 0);
-    ::pthread_rwlockattr_destroy(&attributes);
-  }
-  ~WriterFirstMutex() { ::pthread_rwlock_destroy(&lock_); }
-  WriterFirstMutex(const WriterFirstMutex&) = delete;
-  WriterFirstMutex& operator=(const WriterFirstMutex&) = delete;
-
-  void lock() { DAVIT_CHECK(::pthread_rwlock_wrlock(&lock_) == 0); }
-  void unlock() { ::pthread_rwlock_unlock(&lock_); }
-  void lock_shared() { DAVIT_CHECK(::pthread_rwlock_rdlock(&lock_) == 0); }
-  void unlock_shared() { ::pthread_rwlock_unlock(&lock_); }
-
- private:
-  pthread_rwlock_t lock_;
-};
-
-// What a file says of a pack. Several files that say the same share one.
-struct Pack {
-  base::Id id;
-  uint64_t fingerprint = 0;  // of its entries, in whatever order
-  uint32_t files = 0;        // that describe it so; 0: gone, and its records are dead
-  std::array<uint32_t, 2> blobs{};
-};
-
-uint64_t mix(uint64_t value) {
-  value = (value ^ value >> 30) * 0xbf58476d1ce4e5b9;
-  value = (value ^ value >> 27) * 0x94d049bb133111eb;
-  return value ^ value >> 31;
 }
 
-uint64_t fingerprint(const IndexEntry& entry) {
-  uint64_t value = base::load_le64(entry.id.bytes.data());
-  value = mix(value + entry.location.offset);
-  value = mix(value + entry.location.length);
-  value = mix(value + entry.location.plain_length);
-  return mix(value + static_cast<uint64_t>(entry.type));
+// Live copies, until `each` returns true: (ID of the pack, record).
+template <typename Each>
+void Index::State::find(BlobType type, const base::Id& id, Each&& each) const {
+  bool done = false;
+  tables[static_cast<size_t>(type)].find(id, [&](const IndexRecord& record) {
+    return done = is_live(record) && each(packs[record.pack].id, record);
+  });
+  if (done || !cache) return;
+  cache->find(type, id, [&](const IndexRecord& record) {
+    return cache_uses[record.pack] != 0 && each(cache->packs()[record.pack].id, record);
+  });
 }
 
-// Index files name a pack once, with all its blobs; whoever made this one may not have.
-void gather_packs(std::vector<IndexEntry>& entries) {
-  std::unordered_set<base::Id> packs;
-  for (size_t i = 0; i < entries.size(); ++i) {
-    const base::Id& pack = entries[i].location.pack;
-    if (i > 0 && entries[i - 1].location.pack == pack) continue;
-    if (packs.insert(pack).second) continue;
-    std::stable_sort(entries.begin(), entries.end(), [](const IndexEntry& a, const IndexEntry& b) {
-      return a.location.pack < b.location.pack;
-    });
-    return;
-  }
+PackRef Index::State::add_pack(const IndexedPack& pack, std::span<const PackBlob> blobs) {
+  if (const auto known = find_pack(pack)) return *known;
+  const uint32_t number = packs.add(pack);
+  uses.push_back(0);
+  for (size_t type = 0; type < 2; ++type) tables[type].reserve(pack.blobs[type]);
+  for (const PackBlob& blob : blobs)
+    tables[static_cast<size_t>(blob.type)].add(
+        {blob.id, number, blob.offset_bytes, blob.length_bytes, blob.plain_length_bytes});
+  return {number, 1};
 }
 
-}  // namespace
-
-struct Index::State {
-  mutable WriterFirstMutex mutex;
-  // All below: under the mutex.
-  std::array<Table, 2> tables;  // by type
-  std::vector<Pack> packs;
-  std::unordered_multimap<base::Id, uint32_t> pack_numbers;
-  std::unordered_map<base::Id, std::vector<uint32_t>> files;  // the packs of each
-  std::array<size_t, 2> live{};                               // records of packs that are there
-
-  const Table& table(BlobType type) const { return tables[static_cast<size_t>(type)]; }
-  bool is_live(const Record& record) const { return packs[record.pack].files != 0; }
-  BlobLocation location(const Record& record) const {
-    return {packs[record.pack].id, record.offset, record.length, record.plain_length};
+void Index::State::rebuild(const std::vector<bool>& keep) {
+  std::vector<uint32_t> renumbered(packs.size());
+  PackTable kept;
+  std::vector<uint32_t> kept_uses;
+  for (size_t number = 0; number < packs.size(); ++number)
+    if (keep[number]) {
+      renumbered[number] = kept.add(packs[number]);
+      kept_uses.push_back(uses[number]);
+    }
+  for (RecordTable& table : tables) {
+    RecordTable smaller;
+    for (size_t i = 0; i < table.size(); ++i) {
+      IndexRecord record = table.at(i);
+      if (!keep[record.pack]) continue;
+      record.pack = renumbered[record.pack];
+      smaller.reserve(1);
+      smaller.add(record);
+    }
+    table = std::move(smaller);
   }
-  void add_pack(std::span<const IndexEntry> entries, std::vector<uint32_t>& numbers);
-  void compact();
-};
-
-// `entries` are all of one pack.
-void Index::State::add_pack(std::span<const IndexEntry> entries, std::vector<uint32_t>& numbers) {
-  Pack pack{.id = entries.front().location.pack};
-  for (const auto& entry : entries) {
-    pack.fingerprint += fingerprint(entry);
-    ++pack.blobs[static_cast<size_t>(entry.type)];
-  }
-  uint32_t number = static_cast<uint32_t>(packs.size());
-  const auto [first, last] = pack_numbers.equal_range(pack.id);
-  for (auto known = first; known != last; ++known) {
-    const Pack& other = packs[known->second];
-    if (other.fingerprint == pack.fingerprint && other.blobs == pack.blobs) number = known->second;
-  }
-  if (number == packs.size()) {
-    packs.push_back(pack);
-    pack_numbers.emplace(pack.id, number);
-    for (const auto& entry : entries)
-      tables[static_cast<size_t>(entry.type)].add({entry.id, number, entry.location.offset,
-                                                   entry.location.length,
-                                                   entry.location.plain_length});
-  }
-  // A pack that was gone and comes back still has its records.
-  if (packs[number].files++ == 0)
-    for (size_t type = 0; type < 2; ++type) live[type] += pack.blobs[type];
-  numbers.push_back(number);
+  for (auto& [file, refs] : files)
+    for (PackRef& ref : refs)
+      if (ref.in_memory) ref.number = renumbered[ref.number] & 0x7fffffff;
+  packs = std::move(kept);
+  uses = std::move(kept_uses);
 }
 
 // Gives back the memory of dead records once they are more than half.
 void Index::State::compact() {
-  const size_t total = tables[0].size() + tables[1].size();
-  if (total < 4096 || (live[0] + live[1]) * 2 > total) return;
-  std::vector<uint32_t> renumbered(packs.size());
-  std::vector<Pack> kept;
-  for (size_t number = 0; number < packs.size(); ++number) {
-    renumbered[number] = static_cast<uint32_t>(kept.size());
-    if (packs[number].files != 0) kept.push_back(packs[number]);
-  }
-  for (size_t type = 0; type < 2; ++type) {
-    Table table;
-    table.reserve(live[type]);
-    for (size_t i = 0; i < tables[type].size(); ++i) {
-      Record record = tables[type].at(i);
-      if (!is_live(record)) continue;
-      record.pack = renumbered[record.pack];
-      table.add(record);
-    }
-    tables[type] = std::move(table);
-  }
-  for (auto& [file, numbers] : files)
-    for (auto& number : numbers) number = renumbered[number];
-  packs = std::move(kept);
-  pack_numbers.clear();
+  if (in_memory() < 4096) return;
+  size_t alive = 0;
+  std::vector<bool> keep(packs.size());
   for (size_t number = 0; number < packs.size(); ++number)
-    pack_numbers.emplace(packs[number].id, static_cast<uint32_t>(number));
+    if (uses[number] != 0) {
+      keep[number] = true;
+      alive += packs[number].blobs[0] + packs[number].blobs[1];
+    }
+  if (alive * 2 <= in_memory()) rebuild(keep);
 }
 
 Index::Index() : state_(std::make_unique<State>()) {}
 Index::~Index() = default;
 
+// Looks something up. Where the cache turns out to be damaged, one thread has everything read
+// again, and all look once more; nobody ever sees an index that lacks what was in it.
+template <typename Look>
+auto Index::look_up(Look&& look) const {
+  for (;;) {
+    std::shared_ptr<const IndexCache> used;
+    try {
+      const std::shared_lock lock(state_->mutex);
+      used = state_->cache;
+      return look();
+    } catch (const IndexCache::Damaged&) {
+      read_again(used);
+    }
+  }
+}
+
+void Index::read_again(const std::shared_ptr<const IndexCache>& damaged) const {
+  const std::lock_guard one(state_->reading_again);
+  {
+    const std::shared_lock lock(state_->mutex);
+    if (state_->cache != damaged) return;
+  }
+  spdlog::warn("the index cache is damaged: the index is read from the repository again");
+  state_->read_again();
+}
+
 bool Index::contains(BlobType type, const base::Id& id) const {
-  const std::shared_lock lock(state_->mutex);
-  bool found = false;
-  state_->table(type).find(id,
-                           [&](const Record& record) { return found = state_->is_live(record); });
-  return found;
+  return look_up([&] {
+    bool found = false;
+    state_->find(type, id, [&](const base::Id&, const IndexRecord&) { return found = true; });
+    return found;
+  });
 }
 
 std::optional<BlobLocation> Index::find(BlobType type, const base::Id& id) const {
-  const std::shared_lock lock(state_->mutex);
-  std::optional<BlobLocation> found;
-  state_->table(type).find(id, [&](const Record& record) {
-    if (state_->is_live(record)) found = state_->location(record);
-    return found.has_value();
+  return look_up([&] {
+    std::optional<BlobLocation> found;
+    state_->find(type, id, [&](const base::Id& pack, const IndexRecord& record) {
+      found = state_->location(pack, record);
+      return true;
+    });
+    return found;
   });
-  return found;
 }
 
 std::vector<BlobLocation> Index::find_all(BlobType type, const base::Id& id) const {
-  const std::shared_lock lock(state_->mutex);
-  std::vector<BlobLocation> found;
-  state_->table(type).find(id, [&](const Record& record) {
-    if (state_->is_live(record)) found.push_back(state_->location(record));
-    return false;
+  return look_up([&] {
+    std::vector<BlobLocation> found;
+    state_->find(type, id, [&](const base::Id& pack, const IndexRecord& record) {
+      found.push_back(state_->location(pack, record));
+      return false;
+    });
+    return found;
   });
-  return found;
 }
 
 void Index::for_each(const std::function<void(const IndexEntry&)>& each) const {
-  std::array<Table::Picture, 2> pictures;
-  std::vector<Pack> packs;
-  {
-    const std::shared_lock lock(state_->mutex);
+  IndexContent content;
+  std::array<RecordTable::Picture, 2> pictures;
+  // Before the first is given, so that none is given twice.
+  look_up([&] {
+    if (state_->cache) state_->cache->verify_all();
+    content = *state_;
     for (size_t type = 0; type < 2; ++type) pictures[type] = state_->tables[type].picture();
-    packs = state_->packs;
-  }
+    return true;
+  });
   for (const BlobType type : {BlobType::data, BlobType::tree}) {
-    const Table::Picture& picture = pictures[static_cast<size_t>(type)];
+    const auto give = [&](const base::Id& pack, const IndexRecord& record) {
+      each({type, record.id, state_->location(pack, record)});
+    };
+    const RecordTable::Picture& picture = pictures[static_cast<size_t>(type)];
     for (size_t i = 0; i < picture.size; ++i) {
-      const Record& record = (*picture.blocks[i / Table::kBlock])[i % Table::kBlock];
-      const Pack& pack = packs[record.pack];
-      if (pack.files == 0) continue;
-      each({type, record.id, {pack.id, record.offset, record.length, record.plain_length}});
+      const IndexRecord& record = picture.at(i);
+      if (content.uses[record.pack] != 0) give(content.packs[record.pack].id, record);
     }
+    if (content.cache)
+      content.cache->for_range(type, 0, UINT64_MAX, [&](const IndexRecord& record) {
+        if (content.cache_uses[record.pack] != 0)
+          give(content.cache->packs()[record.pack].id, record);
+      });
   }
 }
 
@@ -299,27 +216,39 @@ std::vector<base::Id> Index::packs_of(const base::Id& file) const {
   const std::shared_lock lock(state_->mutex);
   std::vector<base::Id> packs;
   if (const auto found = state_->files.find(file); found != state_->files.end())
-    for (const uint32_t number : found->second) packs.push_back(state_->packs[number].id);
+    for (const PackRef pack : found->second) packs.push_back(state_->pack(pack).id);
   return packs;
 }
 
-void Index::add_file(const base::Id& file, std::vector<IndexEntry> entries) {
-  gather_packs(entries);
-  const size_t trees = static_cast<size_t>(
-      std::count_if(entries.begin(), entries.end(),
-                    [](const IndexEntry& entry) { return entry.type == BlobType::tree; }));
+void Index::add_file(const base::Id& file, const std::vector<IndexEntry>& entries) {
+  IndexFileContent content;
+  content.blobs.reserve(entries.size());
+  for (const IndexEntry& entry : entries) {
+    if (content.packs.empty() || content.packs.back().id != entry.location.pack)
+      content.packs.push_back({entry.location.pack, content.blobs.size(), 0});
+    ++content.packs.back().count;
+    content.blobs.push_back({entry.type, entry.id, entry.location.offset, entry.location.length,
+                             entry.location.plain_length});
+  }
+  content.gather_packs();
+  add_file(file, content);
+}
 
+void Index::add_file(const base::Id& file, const IndexFileContent& content) {
+  std::vector<IndexedPack> packs;
+  packs.reserve(content.packs.size());
+  for (const auto& described : content.packs) {
+    packs.push_back({.id = described.id});
+    for (const PackBlob& blob : content.blobs_of(described)) packs.back().count(blob);
+  }
   const std::unique_lock lock(state_->mutex);
   const auto [place, is_new] = state_->files.try_emplace(file);
   if (!is_new) return;
-  state_->tables[0].reserve(entries.size() - trees);
-  state_->tables[1].reserve(trees);
-  for (size_t first = 0; first < entries.size();) {
-    size_t last = first + 1;
-    while (last < entries.size() && entries[last].location.pack == entries[first].location.pack)
-      ++last;
-    state_->add_pack(std::span(entries).subspan(first, last - first), place->second);
-    first = last;
+  for (size_t i = 0; i < packs.size(); ++i) {
+    if (content.packs[i].count == 0) continue;
+    const PackRef ref = state_->add_pack(packs[i], content.blobs_of(content.packs[i]));
+    state_->use(ref);
+    place->second.push_back(ref);
   }
 }
 
@@ -327,11 +256,7 @@ void Index::drop_file(const base::Id& file) {
   const std::unique_lock lock(state_->mutex);
   const auto found = state_->files.find(file);
   if (found == state_->files.end()) return;
-  for (const uint32_t number : found->second) {
-    Pack& pack = state_->packs[number];
-    if (--pack.files != 0) continue;
-    for (size_t type = 0; type < 2; ++type) state_->live[type] -= pack.blobs[type];
-  }
+  for (const PackRef pack : found->second) state_->release(pack);
   state_->files.erase(found);
   state_->compact();
 }

@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <span>
+#include <vector>
 
 #include "base/bytes.h"
 #include "base/id.h"
@@ -20,6 +21,27 @@ using OnIndexedPack = std::function<void(const base::Id& pack, std::span<const P
 // blob, ranges over 4 GiB); the callback's exceptions pass through. Packs given before an error was
 // met have been given.
 void parse_index(base::ByteView json, const OnIndexedPack& on_pack);
+
+// A whole index file, each pack once.
+struct IndexFileContent {
+  struct Pack {
+    base::Id id;
+    size_t first = 0, count = 0;  // of `blobs`
+  };
+  std::vector<Pack> packs;
+  std::vector<PackBlob> blobs;
+
+  std::span<const PackBlob> blobs_of(const Pack& pack) const {
+    return std::span(blobs).subspan(pack.first, pack.count);
+  }
+  void clear();
+  void add(const base::Id& pack, std::span<const PackBlob> blobs);
+  // After the last add(): index files name a pack once, with all its blobs; whoever made this one
+  // may not have.
+  void gather_packs();
+};
+// As above, into `content`, whose memory is used again.
+void parse_index(base::ByteView json, IndexFileContent& content);
 
 // One thread. Every blob of a pack belongs into one add().
 class IndexEncoder {

@@ -57,6 +57,16 @@ class JsonReader {
 
   [[noreturn]] void fail(std::string_view why) const;
 
+  // For readers that know how a value is usually spelled: what has not been read, the cursor
+  // standing before a value, and the value's end once it was read there.
+  base::ByteView rest() const { return {at_, end_}; }
+  void advance(size_t size_bytes) {
+    at_ += size_bytes;
+    first_ = false;
+  }
+  // 64 hex digits at `digits`; false for anything else.
+  static bool read_id(const uint8_t* digits, base::Id& id);
+
  private:
   void skip_space() {
     while (at_ != end_ && (*at_ == ' ' || *at_ == '\n' || *at_ == '\r' || *at_ == '\t')) ++at_;

@@ -6,7 +6,6 @@
 #include <array>
 #include <atomic>
 #include <unordered_map>
-#include <unordered_set>
 #include <utility>
 
 #include "base/crew.h"
@@ -14,7 +13,6 @@
 #include "base/synchronized.h"
 #include "crypto/sha256.h"
 #include "repo/codec.h"
-#include "repo/index_file.h"
 #include "repo/keyring.h"
 
 namespace davit::repo {
@@ -122,53 +120,6 @@ std::unique_ptr<Repository> Repository::open(std::shared_ptr<store::Store> store
     throw base::Unsupported("the repository in " + store->describe() +
                             " has format version 1; run \"restic migrate upgrade_repo_v2\" first");
   return std::make_unique<Repository>(std::move(store), config, key.master, key.id);
-}
-
-// ---- the index
-
-void Repository::add_index_file(const Id& file) {
-  std::vector<IndexEntry> entries;
-  const Bytes json = load_unpacked(Kind::index, file);
-  try {
-    parse_index(json, [&](const Id& pack, std::span<const PackBlob> blobs) {
-      for (const PackBlob& blob : blobs)
-        entries.push_back({blob.type,
-                           blob.id,
-                           {pack, blob.offset_bytes, blob.length_bytes, blob.plain_length_bytes}});
-    });
-  } catch (const base::Corrupt& error) {
-    throw base::Corrupt("index " + file.hex() + " is damaged: " + error.what());
-  }
-  index_->add_file(file, std::move(entries));
-}
-
-void Repository::refresh_index() {
-  const std::lock_guard one(refreshing_);
-  constexpr int kTries = 5;
-  for (int again = 0;; ++again) {
-    // What a session adds from here on may not be in the listing, and must stay.
-    const std::vector<Id> known = index_->files();
-    std::unordered_set<Id> listed;
-    std::vector<Id> missing;
-    store_->list(Kind::index, [&](const store::FileInfo& file) {
-      listed.insert(file.id);
-      if (!index_->has_file(file.id)) missing.push_back(file.id);
-    });
-    std::atomic<bool> vanished{false};
-    base::for_each_parallel("index", base::processor_count(), missing.size(), [&](size_t i) {
-      try {
-        add_index_file(missing[i]);
-      } catch (const base::NotFound&) {
-        if (again == kTries) throw;
-        vanished = true;  // replaced since the listing: list again
-      }
-    });
-    if (vanished) continue;
-    // New before old, so that no blob is missing in between.
-    for (const Id& file : known)
-      if (!listed.contains(file)) index_->drop_file(file);
-    return;
-  }
 }
 
 // ---- blobs

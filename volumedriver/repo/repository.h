@@ -4,8 +4,8 @@
 // and load_index/refresh_index, at the same time.
 #pragma once
 
-#include <cstdint>
 #include <atomic>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -52,6 +52,11 @@ class Repository {
   // For what is saved from now on. Any thread.
   void set_compression(Compression compression) { compression_ = compression; }
 
+  // Keeps the index in a file of this directory (repo/index_cache.h), which must be the process's
+  // own. Once, before the first refresh_index().
+  void use_index_cache(const std::string& directory, const Index::Limits& limits = {});
+  // "" where there is none: for what else does not fit in memory.
+  const std::string& index_cache_directory() const { return index_cache_directory_; }
   // Reads the index files that were not read yet and forgets those that are gone. Cheap when
   // nothing changed.
   void refresh_index();
@@ -89,7 +94,8 @@ class Repository {
 
  private:
   struct SnapshotCache;
-  void add_index_file(const base::Id& file);
+  void load_index_file(const base::Id& file, IndexFileContent& content) const;
+  void read_index(bool from_scratch);
 
   std::shared_ptr<store::Store> store_;
   ConfigFile config_;
@@ -98,6 +104,7 @@ class Repository {
   Chunker chunker_;
   std::atomic<Compression> compression_{Compression::automatic};
   std::unique_ptr<Index> index_;
+  std::string index_cache_directory_;
   std::mutex refreshing_;  // one refresh at a time
   std::unique_ptr<SnapshotCache> snapshot_cache_;
 };

@@ -360,6 +360,7 @@ void UploadSession::State::upload(Pack& pack) {
 void UploadSession::State::write_index(NewIndex index) {
   const Id file = repository.save_unpacked(store::Kind::index, index.encoder.finish());
   repository.index().add_file(file, index.entries);
+  repository.index().settle();
   if (keeps_pending) return;
   for (const IndexEntry& entry : index.entries) pending.forget(entry.type, entry.id);
 }
