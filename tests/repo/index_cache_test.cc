@@ -13,13 +13,14 @@
 
 #include "base/fault.h"
 #include "base/files.h"
-#include "index_world.h"
+#include "support/index_world.h"
 #include "support/skip.h"
 
 namespace davit::repo {
 namespace {
 
 using base::Id;
+using test::IndexWorld;
 
 // Reads the files of the index that a call asked for.
 uint64_t count_reads(IndexWorld& world, const std::function<void()>& act) {

@@ -4,13 +4,14 @@
 #include <atomic>
 #include <thread>
 
-#include "index_world.h"
 #include "repo/upload.h"
+#include "support/index_world.h"
 
 namespace davit::repo {
 namespace {
 
 using base::Id;
+using test::IndexWorld;
 
 // Jobs save and look up, the cache is written again and again, another host adds and prunes: what
 // is in the repository all the time is found at any time.

@@ -2,38 +2,42 @@
 
 #include <algorithm>
 #include <mutex>
-#include <tuple>
 #include <unordered_map>
 
 #include "base/crew.h"
 #include "base/errors.h"
-#include "repo/codec.h"
+#include "base/files.h"
+#include "base/log.h"
 #include "repo/index_file.h"
 #include "repo/pack_header.h"
+#include "repo/record_sorter.h"
 
 namespace davit::upkeep {
 
 namespace {
 
 constexpr size_t kMaxRecords = UINT32_MAX;
+// What index files are full with.
+constexpr uint64_t kBlobsPerFile = 50'000;
 
-bool precedes(const BlobTable::Record& a, const BlobTable::Record& b) {
-  return std::tie(a.id, a.pack, a.offset_bytes) < std::tie(b.id, b.pack, b.offset_bytes);
-}
+// Each thread has an index file's JSON in memory, mostly 8 MiB.
+constexpr unsigned kMostThreads = 8;
 
-// Sorts with all processors: halves are split off around their median until there is one part for
-// each.
-void sort_parallel(std::span<BlobTable::Record> records, unsigned threads) {
-  if (threads <= 1 || records.size() < 100'000) {
-    std::sort(records.begin(), records.end(), precedes);
-    return;
+// The table's own files cannot be written. Not an Error, so that nobody takes it for the
+// repository's failure.
+struct NoRoom : std::exception {
+  explicit NoRoom(std::string why) : why(std::move(why)) {}
+  const char* what() const noexcept override { return why.c_str(); }
+  std::string why;
+};
+
+template <typename Do>
+auto own_files(Do&& act) {
+  try {
+    return act();
+  } catch (const base::IoError& error) {
+    throw NoRoom(error.what());
   }
-  const size_t middle = records.size() / 2;
-  std::nth_element(records.begin(), records.begin() + middle, records.end(), precedes);
-  base::Crew crew({});
-  crew.start("sort", [=] { sort_parallel(records.first(middle), threads / 2); });
-  sort_parallel(records.subspan(middle), threads - threads / 2);
-  crew.join();
 }
 
 uint32_t beginning(const base::Id& id, unsigned bits) {
@@ -78,124 +82,159 @@ std::vector<base::Id> list_ids(store::Store& store, store::Kind kind) {
 // Collects what the threads read, one file at a time.
 class BlobTableBuilder {
  public:
-  explicit BlobTableBuilder(BlobTable& table) : table_(table) {}
+  // In files of `directory`; "": in memory.
+  BlobTableBuilder(BlobTable& table, const std::string& directory, uint64_t expected_blobs)
+      : table_(table), directory_(directory), sorter_(make_file(directory), expected_blobs) {}
 
   void read(const repo::Repository& repository, const base::Id& file) {
-    struct Found {
-      BlobTable::Pack pack;
-      size_t first = 0;
-    };
+    repo::IndexFileContent content;
+    {
+      const base::Bytes json = repository.load_unpacked(store::Kind::index, file);
+      repo::parse_index(json, content);
+    }
     std::vector<Found> packs;
-    std::vector<std::pair<repo::BlobType, BlobTable::Record>> entries;
-    const base::Bytes json = repository.load_unpacked(store::Kind::index, file);
-    repo::parse_index(json, [&](const base::Id& id, std::span<const repo::PackBlob> blobs) {
-      Found found{{.id = id,
-                   .size_bytes = repo::pack_size(blobs),
-                   .blobs = static_cast<uint32_t>(blobs.size())},
-                  entries.size()};
+    packs.reserve(content.packs.size());
+    for (const auto& described : content.packs) {
+      const auto blobs = content.blobs_of(described);
+      BlobTable::Pack& pack = packs.emplace_back().pack;
+      pack.id = described.id;
+      pack.size_bytes = repo::pack_size(blobs);
+      pack.blobs = static_cast<uint32_t>(blobs.size());
       for (const repo::PackBlob& blob : blobs) {
-        found.pack.digest += entry_digest(blob.type, blob.id, blob.offset_bytes, blob.length_bytes,
-                                          blob.plain_length_bytes);
+        pack.digest += entry_digest(blob.type, blob.id, blob.offset_bytes, blob.length_bytes,
+                                    blob.plain_length_bytes);
         const bool is_tree = blob.type == repo::BlobType::tree;
-        (is_tree ? found.pack.has_tree : found.pack.has_data) = true;
-        if (is_tree && !blob.is_compressed()) found.pack.has_plain_tree = true;
-        entries.emplace_back(blob.type,
-                             BlobTable::Record{blob.id, 0, blob.offset_bytes, blob.length_bytes,
-                                               blob.plain_length_bytes});
-      }
-      packs.push_back(found);
-    });
-
-    std::lock_guard lock(mutex_);
-    BlobTable::File listed{.id = file, .packs = {}, .blobs = entries.size()};
-    Chunk chunk;
-    std::string contradicted;
-    for (const Found& found : packs) {
-      const auto [place, is_new] =
-          numbers_.try_emplace(found.pack.id, static_cast<uint32_t>(table_.packs_.size()));
-      listed.packs.push_back(place->second);
-      if (!is_new) {
-        ++table_.repeated_packs_;
-        const BlobTable::Pack& known = table_.packs_[place->second];
-        if (known.digest != found.pack.digest || known.blobs != found.pack.blobs)
-          contradicted = found.pack.id.hex();
-        continue;
-      }
-      table_.packs_.push_back(found.pack);
-      for (size_t i = found.first; i < found.first + found.pack.blobs; ++i) {
-        auto& [type, record] = entries[i];
-        record.pack = place->second;
-        (type == repo::BlobType::tree ? chunk.trees : chunk.data).push_back(record);
+        (is_tree ? pack.has_tree : pack.has_data) = true;
+        if (is_tree && !blob.is_compressed()) pack.has_plain_tree = true;
       }
     }
-    trees_ += chunk.trees.size();
-    data_ += chunk.data.size();
-    if (trees_ + data_ > kMaxRecords)
-      throw base::Unsupported("the repository has more than four billion blobs");
-    chunks_.push_back(std::move(chunk));
-    table_.files_.push_back(std::move(listed));
-    if (!contradicted.empty())
-      throw base::Corrupt("it does not say the same of pack " + contradicted +
+    const auto contradicted = take_numbers(file, content, packs);
+    own_files([&] {
+      for (size_t i = 0; i < packs.size(); ++i)
+        if (packs[i].is_new) sorter_.add(packs[i].number, content.blobs_of(content.packs[i]));
+    });
+    if (contradicted)
+      throw base::Corrupt("it does not say the same of pack " + contradicted->hex() +
                           " as another index file");
   }
 
   void finish() {
-    // Untouched pages cost nothing, and each chunk is freed once it is copied: no second table in
-    // memory.
-    table_.trees_ = trees_;
-    table_.records_.reserve(trees_ + data_);
-    for (Chunk& chunk : chunks_) {
-      table_.records_.insert(table_.records_.end(), chunk.trees.begin(), chunk.trees.end());
-      chunk.trees = {};
-    }
-    for (Chunk& chunk : chunks_) {
-      table_.records_.insert(table_.records_.end(), chunk.data.begin(), chunk.data.end());
-      chunk.data = {};
-    }
-    table_.sort_and_index();
+    own_files([&] {
+      const base::Fd file = make_file(directory_);
+      uint64_t count = 0;
+      for (const auto type : {repo::BlobType::tree, repo::BlobType::data}) {
+        const uint64_t start = count;
+        count += sorter_.finish(
+            type, {}, {}, [&](uint64_t first, std::span<const BlobTable::Record> records) {
+              base::pwrite_all(
+                  file.get(),
+                  {reinterpret_cast<const uint8_t*>(records.data()), records.size_bytes()},
+                  (start + first) * sizeof(BlobTable::Record));
+            });
+        if (type == repo::BlobType::tree) table_.trees_ = count;
+      }
+      if (count > kMaxRecords)
+        throw base::Unsupported("the repository has more than four billion blobs");
+      table_.adopt(base::MappedFile(file.get(), count * sizeof(BlobTable::Record)));
+    });
   }
 
  private:
-  struct Chunk {
-    std::vector<BlobTable::Record> trees, data;
+  struct Found {
+    BlobTable::Pack pack;
+    uint32_t number = 0;
+    bool is_new = false;
   };
 
+  static base::Fd make_file(const std::string& directory) {
+    return own_files([&] {
+      if (directory.empty()) return base::make_memory_file();
+      base::make_directories(directory);
+      return base::make_unnamed_file(directory);
+    });
+  }
+
+  // Gives the packs of a file their numbers; returns one of which another file says something else.
+  std::optional<base::Id> take_numbers(const base::Id& file, const repo::IndexFileContent& content,
+                                       std::vector<Found>& packs) {
+    const std::lock_guard lock(mutex_);
+    std::optional<base::Id> contradicted;
+    BlobTable::File listed{.id = file, .packs = {}, .blobs = content.blobs.size()};
+    for (Found& found : packs) {
+      const auto [place, is_new] =
+          numbers_.try_emplace(found.pack.id, static_cast<uint32_t>(table_.packs_.size()));
+      found.number = place->second;
+      found.is_new = is_new;
+      listed.packs.push_back(found.number);
+      if (is_new) {
+        table_.packs_.push_back(found.pack);
+        continue;
+      }
+      ++table_.repeated_packs_;
+      const BlobTable::Pack& known = table_.packs_[found.number];
+      if (known.digest != found.pack.digest || known.blobs != found.pack.blobs)
+        contradicted = found.pack.id;
+    }
+    table_.files_.push_back(std::move(listed));
+    return contradicted;
+  }
+
   BlobTable& table_;
+  const std::string directory_;
+  repo::RecordSorter sorter_;
   std::mutex mutex_;  // of all below, and of table_ until finish()
   std::unordered_map<base::Id, uint32_t> numbers_;
-  std::vector<Chunk> chunks_;
-  size_t trees_ = 0, data_ = 0;
 };
 
 BlobTable BlobTable::load(const repo::Repository& repository, std::span<const base::Id> files,
                           const OnError& on_error, std::stop_token stop) {
-  BlobTable table;
-  BlobTableBuilder builder(table);
-  std::mutex reporting;
-  base::for_each_parallel("index", base::processor_count(), files.size(), [&](size_t i) {
-    if (stop.stop_requested()) throw base::Cancelled();
+  struct Failure {
+    base::Id file;
+    std::string reason;
+  };
+  std::vector<Failure> failures;
+  const auto read = [&](const std::string& directory) {
+    BlobTable table;
+    BlobTableBuilder builder(table, directory, files.size() * kBlobsPerFile);
+    std::mutex reporting;
+    failures.clear();
+    base::for_each_parallel(
+        "index", std::min(base::processor_count(), kMostThreads), files.size(), [&](size_t i) {
+          if (stop.stop_requested()) throw base::Cancelled();
+          try {
+            builder.read(repository, files[i]);
+          } catch (const base::Error& error) {
+            const auto* io = dynamic_cast<const base::IoError*>(&error);
+            if (io && io->transient()) throw;
+            if (!on_error) throw base::Corrupt("index " + files[i].hex() + ": " + error.what());
+            const std::lock_guard lock(reporting);
+            failures.push_back({files[i], error.what()});
+          }
+        });
+    builder.finish();
+    return table;
+  };
+  const auto read_somewhere = [&] {
     try {
-      builder.read(repository, files[i]);
-    } catch (const base::Error& error) {
-      const auto* io = dynamic_cast<const base::IoError*>(&error);
-      if (io && io->transient()) throw;
-      if (!on_error) throw base::Corrupt("index " + files[i].hex() + ": " + error.what());
-      std::lock_guard lock(reporting);
-      on_error(files[i], error.what());
+      return read(repository.index_cache_directory());
+    } catch (const NoRoom& error) {
+      spdlog::warn("the table of all blobs is kept in memory: {}", error.what());
+      return read("");
     }
-  });
-  builder.finish();
+  };
+  BlobTable table = read_somewhere();
+  for (const Failure& failure : failures) on_error(failure.file, failure.reason);
   return table;
 }
 
-void BlobTable::sort_and_index() {
-  const std::span all(records_);
-  sort_parallel(all.first(trees_), base::processor_count());
-  sort_parallel(all.subspan(trees_), base::processor_count());
+void BlobTable::adopt(base::MappedFile records) {
+  file_ = std::move(records);
+  records_ = {reinterpret_cast<const Record*>(file_.bytes().data()),
+              file_.bytes().size() / sizeof(Record)};
   bucket_bits_ = 8;
   while (bucket_bits_ < 24 && (size_t{8} << bucket_bits_) < records_.size()) ++bucket_bits_;
-  tree_buckets_ = make_buckets(all.first(trees_), bucket_bits_);
-  data_buckets_ = make_buckets(all.subspan(trees_), bucket_bits_);
+  tree_buckets_ = make_buckets(records_.first(trees_), bucket_bits_);
+  data_buckets_ = make_buckets(records_.subspan(trees_), bucket_bits_);
   marks_ = std::make_unique<std::atomic<uint8_t>[]>(records_.size());
   packs_by_id_.resize(packs_.size());
   for (uint32_t i = 0; i < packs_.size(); ++i) packs_by_id_[i] = i;

@@ -1,6 +1,8 @@
 // Every blob that a set of index files names, sorted, with a few marks each: what prune and check
 // reason about. Read from the index files themselves as they are in the store now, not from what a
-// running daemon remembers of them. 49 bytes a blob and 64 a pack.
+// running daemon remembers of them. The records are in a mapped file without a name, in the
+// directory of the index cache; only where that cannot be written are they in memory. Else 1 byte a
+// blob and 80 a pack are, and up to 2 for each blob in the table that finds them.
 //
 // Building is parallel; afterwards the table does not change, except for its marks, which any
 // thread may set.
@@ -17,21 +19,16 @@
 #include <vector>
 
 #include "base/id.h"
+#include "base/mapped_file.h"
 #include "repo/index.h"
+#include "repo/index_record.h"
 #include "repo/repository.h"
 
 namespace davit::upkeep {
 
 class BlobTable {
  public:
-  // One copy of a blob.
-  struct Record {
-    base::Id id;
-    uint32_t pack = 0;  // number in packs()
-    uint32_t offset_bytes = 0;
-    uint32_t length_bytes = 0;        // sealed
-    uint32_t plain_length_bytes = 0;  // 0: not compressed
-  };
+  using Record = repo::IndexRecord;  // one copy of a blob
   struct Pack {
     base::Id id;
     uint64_t size_bytes = 0;  // what blobs, header and header length add up to
@@ -94,9 +91,10 @@ class BlobTable {
  private:
   friend class BlobTableBuilder;
 
-  void sort_and_index();
+  void adopt(base::MappedFile records);
 
-  std::vector<Record> records_;  // trees, then data; each sorted by ID, pack, offset
+  base::MappedFile file_;
+  std::span<const Record> records_;  // trees, then data; each sorted by ID, pack, offset
   size_t trees_ = 0;
   std::vector<Pack> packs_;
   std::vector<uint32_t> packs_by_id_;

@@ -16,20 +16,20 @@
 #include "support/temp_dir.h"
 #include "support/test_repository.h"
 
-namespace davit::repo {
+namespace davit::test {
 
 struct IndexWorld {
-  test::TempDir directory;
-  std::shared_ptr<test::MemoryStore> memory = std::make_shared<test::MemoryStore>();
-  std::shared_ptr<test::FaultStore> store = std::make_shared<test::FaultStore>(memory);
-  std::unique_ptr<Repository> theirs = test::make_repository(memory);
+  TempDir directory;
+  std::shared_ptr<MemoryStore> memory = std::make_shared<MemoryStore>();
+  std::shared_ptr<FaultStore> store = std::make_shared<FaultStore>(memory);
+  std::unique_ptr<repo::Repository> theirs = make_repository(memory);
   std::mt19937_64 random{20261122};
 
   // So that everything goes into the cache at once.
-  static constexpr Index::Limits kNothingInMemory{0, 0};
+  static constexpr repo::Index::Limits kNothingInMemory{0, 0};
 
-  std::unique_ptr<Repository> open(const Index::Limits& limits = kNothingInMemory) {
-    auto repository = test::make_repository(store);
+  std::unique_ptr<repo::Repository> open(const repo::Index::Limits& limits = kNothingInMemory) {
+    auto repository = make_repository(store);
     repository->use_index_cache(directory.path(), limits);
     return repository;
   }
@@ -43,13 +43,13 @@ struct IndexWorld {
   }
   // Some blobs are in many packs, some packs in several files.
   base::Id add_file(size_t packs, size_t blobs_per_pack) {
-    IndexEncoder encoder;
+    repo::IndexEncoder encoder;
     for (size_t i = 0; i < packs; ++i) {
       const uint64_t pack = random() % 8 == 0 ? random() % 50 : random();
       std::mt19937_64 content(pack);  // the same pack is always the same
-      std::vector<PackBlob> blobs(1 + content() % blobs_per_pack);
+      std::vector<repo::PackBlob> blobs(1 + content() % blobs_per_pack);
       for (size_t j = 0; j < blobs.size(); ++j)
-        blobs[j] = {content() % 9 == 0 ? BlobType::tree : BlobType::data,
+        blobs[j] = {content() % 9 == 0 ? repo::BlobType::tree : repo::BlobType::data,
                     name(content() % 16 == 0 ? content() % 100 : content()),
                     static_cast<uint32_t>(j * 1000), 100,
                     static_cast<uint32_t>(content() % 3 * 500)};
@@ -65,30 +65,31 @@ struct IndexWorld {
     return ids;
   }
 
-  using Entry = std::tuple<BlobType, base::Id, base::Id, uint32_t, uint32_t, uint32_t>;
-  static Entry entry(BlobType type, const base::Id& id, const BlobLocation& at) {
+  using Entry = std::tuple<repo::BlobType, base::Id, base::Id, uint32_t, uint32_t, uint32_t>;
+  static Entry entry(repo::BlobType type, const base::Id& id, const repo::BlobLocation& at) {
     return {type, id, at.pack, at.offset, at.length, at.plain_length};
   }
-  static std::vector<Entry> all_of(const Index& index) {
+  static std::vector<Entry> all_of(const repo::Index& index) {
     std::vector<Entry> all;
-    index.for_each([&](const IndexEntry& e) { all.push_back(entry(e.type, e.id, e.location)); });
+    index.for_each(
+        [&](const repo::IndexEntry& e) { all.push_back(entry(e.type, e.id, e.location)); });
     std::sort(all.begin(), all.end());
     return all;
   }
 
   // Every answer must be that of an index which read the store just now, without a cache.
-  void expect_right(const Repository& repository) {
-    const auto plain = test::make_repository(memory);
+  void expect_right(const repo::Repository& repository) {
+    const auto plain = make_repository(memory);
     plain->refresh_index();
     expect_same(repository.index(), plain->index());
   }
-  static void expect_same(const Index& index, const Index& plain) {
+  static void expect_same(const repo::Index& index, const repo::Index& plain) {
     const auto expected = all_of(plain);
     for (size_t i = 0; i < expected.size(); ++i) {
       const auto& [type, id, pack, offset, length, plain_length] = expected[i];
       ASSERT_TRUE(index.contains(type, id));
       if (i % 16 != 0) continue;
-      const auto sorted = [&, type = type, id = id](const Index& of) {
+      const auto sorted = [&, type = type, id = id](const repo::Index& of) {
         std::vector<Entry> copies;
         for (const auto& at : of.find_all(type, id)) copies.push_back(entry(type, id, at));
         std::sort(copies.begin(), copies.end());
@@ -101,7 +102,8 @@ struct IndexWorld {
       base::Id other = id;
       other.bytes[31] ^= 1;
       ASSERT_EQ(index.contains(type, other), plain.contains(type, other));
-      const auto other_type = type == BlobType::data ? BlobType::tree : BlobType::data;
+      const auto other_type =
+          type == repo::BlobType::data ? repo::BlobType::tree : repo::BlobType::data;
       ASSERT_EQ(index.contains(other_type, id), plain.contains(other_type, id));
     }
     ASSERT_EQ(all_of(index), expected);
@@ -113,4 +115,4 @@ struct IndexWorld {
   }
 };
 
-}  // namespace davit::repo
+}  // namespace davit::test
