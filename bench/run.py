@@ -19,6 +19,8 @@ import tarfile
 import tempfile
 import time
 
+import open_index
+
 PASSWORD = "benchmark"
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -285,6 +287,7 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--pages", type=float, default=1024, help="MiB of database pages; 0: leave that out")
     parser.add_argument("--files", type=int, default=100_000, help="small files; 0: leave that out")
+    parser.add_argument("--blobs", type=int, default=1_000_000, help="of the index that is opened; 0: leave that out")
     parser.add_argument("--work", type=pathlib.Path, default=pathlib.Path("/dev/shm"))
     parser.add_argument("--write", type=pathlib.Path, help="put the table into this file (docs/performance.md)")
     options = parser.parse_args()
@@ -311,6 +314,8 @@ def main():
                 run_image(tools, work, sources, table)
         version = subprocess.run([options.restic, "version"], check=True, capture_output=True, text=True).stdout
         text = "\n".join([describe(options, version, sources), "", *table.lines(), ""])
+        if options.blobs > 0:
+            text += "\n".join(["", *open_index.measure(work, binaries, options.restic, options.blobs, options.runs), ""])
         print(text)
         if options.write:
             write_section(options.write, text)
