@@ -85,6 +85,38 @@ TEST_F(Unchanged, AnUnchangedFileIsNotOpened) {
   EXPECT_EQ(opened(), std::vector<std::string>{"a"});
 }
 
+TEST_F(Unchanged, AnUnchangedDirectoryIsNotListed) {
+  put("a", "content");
+  let_settle();
+  save();
+  const base::Fd watcher(::inotify_init1(IN_NONBLOCK | IN_CLOEXEC));
+  ASSERT_GE(::inotify_add_watch(watcher.get(), fixture_.volume("v").c_str(), IN_ACCESS), 0);
+  const auto was_listed = [&] {
+    alignas(inotify_event) char buffer[4096];
+    return ::read(watcher.get(), buffer, sizeof buffer) > 0;
+  };
+  save();
+  EXPECT_FALSE(was_listed());
+  put("b", "new");
+  EXPECT_EQ(save().result.total_files, 2u);
+  EXPECT_TRUE(was_listed());
+}
+
+// The cache of a run with other excludes lists other names.
+TEST_F(Unchanged, OtherExcludesAreFollowed) {
+  put("a", "content");
+  put("b", "content");
+  let_settle();
+  archive::Options options;
+  options.scan_cache_path = fixture_.cache_of("v");
+  options.clock = &clock_;
+  options.excludes = archive::Excludes::parse("b");
+  EXPECT_EQ(fixture_.save("v", options).result.total_files, 1u);
+  const auto second = save();
+  EXPECT_EQ(second.result.total_files, 2u);
+  EXPECT_EQ(second.result.files_unmodified, 1u);
+}
+
 TEST_F(Unchanged, TheParentSnapshotServesWhereThereIsNoCache) {
   put("a", "content");
   const auto first = fixture_.save("v");

@@ -48,6 +48,14 @@ base::Id save_frame(const Source& source, const repo::Node& tree, const repo::Ch
   return root.save(session);
 }
 
+// What decides what a tree comes to, beside the files: see repo/scan_cache.h. The number is of the
+// way that nodes are made; another one makes every tree anew.
+base::Id scan_context(const Source& source, const Options& options) {
+  std::string text = "1\n" + std::to_string(source.device) + "\n";
+  for (const std::string& line : options.excludes.lines()) text += line + "\n";
+  return crypto::sha256(base::as_bytes(text));
+}
+
 repo::NodeTime now(const base::Clock* clock) {
   const auto time = (clock ? clock->now() : base::SystemClock().now()).time_since_epoch();
   const auto seconds = std::chrono::floor<std::chrono::seconds>(time);
@@ -70,11 +78,13 @@ void save_pieces(Stages& stages) {
 Result archive_tree(repo::Repository& repository, repo::UploadSession& session,
                     const Source& source, const Options& options) {
   const std::vector<std::string> names = split_path(source.path);
+  const base::Id context = scan_context(source, options);
   std::unique_ptr<repo::ScanCacheWriter> cache;
   if (!options.scan_cache_path.empty())
-    cache =
-        std::make_unique<repo::ScanCacheWriter>(options.scan_cache_path + ".new", repository.id());
-  const auto prior = open_prior(repository, options.scan_cache_path, options.parent, names);
+    cache = std::make_unique<repo::ScanCacheWriter>(options.scan_cache_path + ".new",
+                                                    repository.id(), context);
+  const auto prior =
+      open_prior(repository, options.scan_cache_path, context, options.parent, names);
 
   const repo::NodeTime begun_at = now(options.clock);
   const unsigned processors = base::processor_count();

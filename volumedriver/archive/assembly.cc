@@ -37,14 +37,14 @@ void OrderedRecords::fill(uint64_t place, base::Bytes records) {
   drain();
 }
 
-void OrderedRecords::append(base::Bytes records) {
+void OrderedRecords::append(base::ByteView records) {
   if (!writer_) return;
   std::lock_guard lock(mutex_);
   if (waiting_.empty()) {
     writer_->write(records);
     ++first_;
   } else {
-    waiting_.emplace_back(std::move(records));
+    waiting_.emplace_back(base::to_bytes(records));
   }
 }
 
@@ -85,10 +85,11 @@ Assembly::Assembly(repo::UploadSession& session, repo::ScanCacheWriter* writer,
 
 Assembly::~Assembly() = default;
 
+void Assembly::record(base::ByteView records) {
+  records_.append(records);
+}
+
 Assembly::Directory* Assembly::begin_directory(Directory* parent, repo::Node node) {
-  base::Bytes record;
-  if (records_.enabled()) repo::append_enter(record, parent ? node.name : "");
-  records_.append(std::move(record));
   Directory* directory;
   {
     std::lock_guard lock(mutex_);
@@ -123,16 +124,19 @@ void Assembly::add(Directory* directory, const repo::Node& node) {
   }
 }
 
-void Assembly::add_unmodified(Directory* directory, repo::Node node,
-                              const repo::ScanRecord& record) {
-  if (records_.enabled()) {
-    base::Bytes bytes;
-    repo::append_record(bytes, record);
-    records_.append(std::move(bytes));
-  }
-  add_progress(node.size);
-  count_file(node, &Result::files_unmodified);
-  add(directory, node);
+void Assembly::count_unmodified(uint64_t size_bytes) {
+  add_progress(size_bytes);
+  count_file(size_bytes, &Result::files_unmodified);
+}
+
+void Assembly::count_unmodified_directory() {
+  std::lock_guard lock(mutex_);
+  ++result_.dirs_unmodified;
+}
+
+void Assembly::set_root(repo::Node node) {
+  std::lock_guard lock(mutex_);
+  root_ = std::move(node);
 }
 
 Assembly::Place Assembly::reserve(Directory* directory) {
@@ -144,15 +148,20 @@ Assembly::Place Assembly::reserve(Directory* directory) {
   return place;
 }
 
-void Assembly::fill(const Place& place, std::optional<repo::Node> node, bool trusted,
-                    bool had_prior) {
+void Assembly::fill(const Place& place, repo::Node node, bool trusted, bool had_prior) {
   base::Bytes record;
-  if (node) {
-    if (records_.enabled()) repo::append_record(record, record_of(*node, trusted));
-    count_file(*node, had_prior ? &Result::files_changed : &Result::files_new);
-  }
+  if (records_.enabled()) repo::append_record(record, record_of(node, trusted));
+  count_file(node.size, had_prior ? &Result::files_changed : &Result::files_new);
   records_.fill(place.record, std::move(record));
   put(*place.directory, place.slot, std::move(node));
+  release(place.directory);
+}
+
+void Assembly::leave_out(const Place& place, const std::string& name) {
+  base::Bytes record;
+  if (records_.enabled()) repo::append_open(record, name);
+  records_.fill(place.record, std::move(record));
+  put(*place.directory, place.slot, std::nullopt);
   release(place.directory);
 }
 
@@ -206,12 +215,12 @@ repo::Node Assembly::save(Directory& directory) {
   return node;
 }
 
-void Assembly::count_file(const repo::Node& node, uint64_t Result::*kind) {
+void Assembly::count_file(uint64_t size_bytes, uint64_t Result::*kind) {
   if (progress_) progress_->files_done.fetch_add(1, std::memory_order_relaxed);
   std::lock_guard lock(mutex_);
   ++(result_.*kind);
   ++result_.total_files;
-  result_.total_bytes += node.size;
+  result_.total_bytes += size_bytes;
 }
 
 void Assembly::add_progress(uint64_t bytes) {

@@ -35,7 +35,7 @@ class OrderedRecords {
   bool enabled() const { return writer_ != nullptr; }
   uint64_t reserve();
   void fill(uint64_t place, base::Bytes records);
-  void append(base::Bytes records);
+  void append(base::ByteView records);
 
  private:
   void drain();
@@ -61,6 +61,10 @@ class Assembly {
   Assembly(repo::UploadSession& session, repo::ScanCacheWriter* writer, base::Progress* progress);
   ~Assembly();
 
+  // Whole records for the next scan cache, in the order of the walk, for all that begin_directory
+  // and add do not record by themselves: they record nothing.
+  void record(base::ByteView records);
+  bool keeps_records() const { return records_.enabled(); }
   // `node` lacks its subtree. Null `parent`: the root.
   Directory* begin_directory(Directory* parent, repo::Node node);
   // Nothing will be added any more. `prior`: what it was saved as before, zero where that is
@@ -68,12 +72,18 @@ class Assembly {
   void end_directory(Directory* directory, std::optional<base::Id> prior);
   // An entry that is complete.
   void add(Directory* directory, const repo::Node& node);
-  // A file that need not be read.
-  void add_unmodified(Directory* directory, repo::Node node, const repo::ScanRecord& record);
+  // A file that need not be read, of that size.
+  void count_unmodified(uint64_t size_bytes);
+  // A directory that is what it was, with all that is in it: nobody began it.
+  void count_unmodified_directory();
+  // The root itself is such a directory.
+  void set_root(repo::Node node);
   Place reserve(Directory* directory);
 
-  // `node` nothing: it vanished, or cannot be read. `had_prior`: an earlier run knew a file here.
-  void fill(const Place& place, std::optional<repo::Node> node, bool trusted, bool had_prior);
+  // `had_prior`: an earlier run knew a file here.
+  void fill(const Place& place, repo::Node node, bool trusted, bool had_prior);
+  // It vanished, or cannot be read.
+  void leave_out(const Place& place, const std::string& name);
 
   // Bytes of content that were saved, or found to be saved already.
   void add_progress(uint64_t bytes);
@@ -88,7 +98,7 @@ class Assembly {
   void put(Directory& directory, uint64_t slot, std::optional<repo::Node> node);
   void release(Directory* directory);
   repo::Node save(Directory& directory);
-  void count_file(const repo::Node& node, uint64_t Result::*kind);
+  void count_file(uint64_t size_bytes, uint64_t Result::*kind);
 
   repo::UploadSession& session_;
   base::Progress* progress_;

@@ -89,7 +89,7 @@ void FileReader::read(FileJob job) {
 
 void FileReader::leave_out(const FileJob& job, std::optional<FileJob>& instead) {
   if (job.is_link && !instead) instead = stages_.links.finish(job, std::nullopt, false);
-  stages_.assembly.fill(job.place, std::nullopt, false, job.had_prior);
+  stages_.assembly.leave_out(job.place, job.name);
 }
 
 void FileReader::read_once(FileJob job, std::optional<FileJob>& instead) {

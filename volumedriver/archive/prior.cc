@@ -19,16 +19,18 @@ class Nothing : public Prior {
 
 class CachedPrior : public Prior {
  public:
-  explicit CachedPrior(std::unique_ptr<repo::ScanCacheReader> reader)
-      : reader_(std::move(reader)) {}
+  CachedPrior(std::unique_ptr<repo::ScanCacheReader> reader, bool same_context)
+      : reader_(std::move(reader)), same_context_(same_context) {}
   bool enter(const std::string& name) override { return reader_->enter(name); }
   base::Id leave() override { return reader_->leave(); }
   std::optional<repo::ScanRecord> find(const std::string& name) override {
     return reader_->find(name);
   }
+  repo::ScanCacheReader* cache() override { return same_context_ ? reader_.get() : nullptr; }
 
  private:
   std::unique_ptr<repo::ScanCacheReader> reader_;
+  const bool same_context_;
 };
 
 // Holds the listings of the directories from the root to the current one.
@@ -136,12 +138,14 @@ std::unique_ptr<Prior> open_parent(const repo::Repository& repository, const bas
 }  // namespace
 
 std::unique_ptr<Prior> open_prior(const repo::Repository& repository,
-                                  const std::string& scan_cache_path,
+                                  const std::string& scan_cache_path, const base::Id& context,
                                   const std::optional<base::Id>& parent,
                                   const std::vector<std::string>& path) {
   if (!scan_cache_path.empty())
-    if (auto reader = repo::ScanCacheReader::open(scan_cache_path, repository.id()))
-      return std::make_unique<CachedPrior>(std::move(reader));
+    if (auto reader = repo::ScanCacheReader::open(scan_cache_path, repository.id())) {
+      const bool same_context = reader->context() == context;
+      return std::make_unique<CachedPrior>(std::move(reader), same_context);
+    }
   if (parent) {
     try {
       if (auto tree = open_parent(repository, *parent, path)) return tree;

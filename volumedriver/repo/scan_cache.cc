@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstring>
 
 #include "base/errors.h"
 #include "base/fault.h"
@@ -16,10 +17,10 @@ namespace davit::repo {
 
 namespace {
 
-constexpr std::string_view kMagic = "davit scan cache, format 1\n";
+constexpr std::string_view kMagic = "davit scan cache, format 2\n";
 constexpr size_t kMagicSize = 32;
 constexpr size_t kChecksumSize = 16;
-constexpr size_t kHeaderSize = kMagicSize + 32 + 32 + 8 + kChecksumSize;
+constexpr size_t kHeaderSize = kMagicSize + 32 + 32 + 32 + 8 + kChecksumSize;
 constexpr size_t kBlockHeaderSize = 4 + kChecksumSize;
 constexpr size_t kBlockAim = 256 << 10;
 // A record of a file of 1 TiB holds some 24 MiB of blob IDs.
@@ -32,7 +33,7 @@ void append_number(base::Bytes& to, uint64_t value, size_t width) {
   for (size_t i = 0; i < width; ++i) to.push_back(static_cast<uint8_t>(value >> (8 * i)));
 }
 
-size_t begin_record(base::Bytes& to, ScanCacheReader::Kind kind, std::string_view name) {
+size_t begin_record(base::Bytes& to, ScanView::Kind kind, std::string_view name) {
   DAVIT_CHECK(name.size() < 1 << 16);
   to.push_back(static_cast<uint8_t>(kind));
   const size_t start = to.size();
@@ -64,7 +65,7 @@ class Cursor {
   uint64_t number(size_t width) {
     uint64_t value = 0;
     const base::ByteView bytes = take(width);
-    for (size_t i = 0; i < bytes.size(); ++i) value |= uint64_t{bytes[i]} << (8 * i);
+    if (!bytes.empty()) std::memcpy(&value, bytes.data(), bytes.size());  // little endian
     return value;
   }
   NodeTime time() {
@@ -90,6 +91,35 @@ void append_time(base::Bytes& to, const NodeTime& time) {
   append_number(to, time.nanoseconds, 4);
 }
 
+void append_stamp(base::Bytes& to, const ScanStamp& stamp) {
+  append_number(to, stamp.trusted, 1);
+  append_number(to, stamp.inode, 8);
+  append_number(to, stamp.size_bytes, 8);
+  append_time(to, stamp.mtime);
+  append_time(to, stamp.ctime);
+}
+
+void append_xattrs(base::Bytes& to, const std::vector<Xattr>& xattrs) {
+  append_number(to, xattrs.size(), 2);
+  for (const Xattr& xattr : xattrs) {
+    append_number(to, xattr.name.size(), 2);
+    base::append(to, base::as_bytes(xattr.name));
+    append_number(to, xattr.value.size(), 4);
+    base::append(to, xattr.value);
+  }
+}
+
+ScanStamp take_stamp(Cursor& cursor) {
+  ScanStamp stamp;
+  stamp.trusted = cursor.number(1) == 1;
+  stamp.inode = cursor.number(8);
+  stamp.size_bytes = cursor.number(8);
+  stamp.mtime = cursor.time();
+  stamp.ctime = cursor.time();
+  if (!cursor.good()) return {};
+  return stamp;
+}
+
 bool checksum_matches(base::ByteView bytes, base::ByteView checksum) {
   const base::Id id = crypto::sha256(bytes);
   return std::equal(checksum.begin(), checksum.end(), id.bytes.begin());
@@ -97,39 +127,46 @@ bool checksum_matches(base::ByteView bytes, base::ByteView checksum) {
 
 }  // namespace
 
-void append_enter(base::Bytes& to, std::string_view name) {
-  end_record(to, begin_record(to, ScanCacheReader::Kind::enter, name));
+void append_enter(base::Bytes& to, std::string_view name, const ScanStamp& stamp) {
+  const size_t start = begin_record(to, ScanView::Kind::enter, name);
+  append_stamp(to, stamp);
+  end_record(to, start);
+}
+
+void append_other(base::Bytes& to, const ScanRecord& record) {
+  const size_t start = begin_record(to, ScanView::Kind::other, record.name);
+  append_stamp(to, record);
+  append_xattrs(to, record.xattrs);
+  append_number(to, record.linktarget.size(), 4);
+  base::append(to, base::as_bytes(record.linktarget));
+  end_record(to, start);
+}
+
+void append_open(base::Bytes& to, std::string_view name) {
+  end_record(to, begin_record(to, ScanView::Kind::open, name));
 }
 
 void append_leave(base::Bytes& to, const base::Id& tree) {
-  const size_t start = begin_record(to, ScanCacheReader::Kind::leave, "");
+  const size_t start = begin_record(to, ScanView::Kind::leave, "");
   base::append(to, tree.bytes);
   end_record(to, start);
 }
 
 void append_record(base::Bytes& to, const ScanRecord& record) {
-  const size_t start = begin_record(to, ScanCacheReader::Kind::file, record.name);
-  append_number(to, record.trusted, 1);
-  append_number(to, record.inode, 8);
-  append_number(to, record.size_bytes, 8);
-  append_time(to, record.mtime);
-  append_time(to, record.ctime);
-  append_number(to, record.xattrs.size(), 2);
-  for (const Xattr& xattr : record.xattrs) {
-    append_number(to, xattr.name.size(), 2);
-    base::append(to, base::as_bytes(xattr.name));
-    append_number(to, xattr.value.size(), 4);
-    base::append(to, xattr.value);
-  }
+  const size_t start = begin_record(to, ScanView::Kind::file, record.name);
+  append_stamp(to, record);
+  append_xattrs(to, record.xattrs);
   append_number(to, record.content.size(), 4);
   for (const base::Id& id : record.content) base::append(to, id.bytes);
   end_record(to, start);
 }
 
-ScanCacheWriter::ScanCacheWriter(const std::string& path, const base::Id& repository)
+ScanCacheWriter::ScanCacheWriter(const std::string& path, const base::Id& repository,
+                                 const base::Id& context)
     : path_(path),
       file_(base::open_file(path, O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW, 0600)),
       repository_(repository),
+      context_(context),
       size_bytes_(kHeaderSize) {}
 
 void ScanCacheWriter::write(base::ByteView records) {
@@ -155,6 +192,7 @@ void ScanCacheWriter::finish(const base::Id& root_tree) {
   base::Bytes header(base::to_bytes(base::as_bytes(kMagic)));
   header.resize(kMagicSize, 0);
   base::append(header, repository_.bytes);
+  base::append(header, context_.bytes);
   base::append(header, root_tree.bytes);
   append_number(header, size_bytes_, 8);
   const base::Id checksum = crypto::sha256(header);
@@ -179,6 +217,7 @@ std::unique_ptr<ScanCacheReader> ScanCacheReader::open(const std::string& path,
   Cursor cursor(bytes);
   const base::ByteView magic = cursor.take(kMagicSize);
   const base::Id made_for = load_id(cursor.take(32));
+  const base::Id context = load_id(cursor.take(32));
   const base::Id root_tree = load_id(cursor.take(32));
   const uint64_t size_bytes = cursor.number(8);
   if (base::as_text(magic.first(kMagic.size())) != kMagic || made_for != repository ||
@@ -187,13 +226,15 @@ std::unique_ptr<ScanCacheReader> ScanCacheReader::open(const std::string& path,
     return nullptr;
   ::posix_fadvise(file.get(), 0, 0, POSIX_FADV_SEQUENTIAL);
   return std::unique_ptr<ScanCacheReader>(
-      new ScanCacheReader(std::move(file), size_bytes, root_tree));
+      new ScanCacheReader(std::move(file), size_bytes, context, root_tree));
 }
 
-ScanCacheReader::ScanCacheReader(base::Fd file, uint64_t size_bytes, const base::Id& root_tree)
+ScanCacheReader::ScanCacheReader(base::Fd file, uint64_t size_bytes, const base::Id& context,
+                                 const base::Id& root_tree)
     : file_(std::move(file)),
       size_bytes_(size_bytes),
       offset_(kHeaderSize),
+      context_(context),
       root_tree_(root_tree) {}
 
 // False at the end and at damage.
@@ -221,52 +262,35 @@ bool ScanCacheReader::load_block() {
   return true;
 }
 
-ScanCacheReader::Kind ScanCacheReader::peek() {
-  if (peeked_) return kind_;
-  peeked_ = true;
-  kind_ = Kind::end;
-  if (at_ == block_.size() && !load_block()) {
-    block_.clear();
-    return kind_;
-  }
-  Cursor cursor(base::ByteView(block_).subspan(at_));
+ScanView ScanView::parse(base::ByteView bytes) {
+  ScanView view;
+  Cursor cursor(bytes);
   const uint64_t kind = cursor.number(1);
   const size_t length = cursor.number(4);
   Cursor record(cursor.take(length));
   const base::ByteView name = record.take(record.number(2));
-  if (!cursor.good() || !record.good() || kind >= static_cast<uint64_t>(Kind::end)) {
-    intact_ = false;
-    block_.clear();
-    at_ = 0;
-    return kind_;
-  }
-  kind_ = static_cast<Kind>(kind);
-  name_ = base::as_text(name);
-  body_ = record.take(record.left());
-  record_size_ = kRecordHeaderSize + length;
-  return kind_;
+  if (!cursor.good() || !record.good() || kind >= static_cast<uint64_t>(Kind::end)) return view;
+  view.kind = static_cast<Kind>(kind);
+  view.name = base::as_text(name);
+  view.body = record.take(record.left());
+  view.bytes = bytes.first(kRecordHeaderSize + length);
+  return view;
 }
 
-void ScanCacheReader::skip() {
-  DAVIT_CHECK(peeked_);
-  if (kind_ == Kind::end) return;
-  at_ += record_size_;
-  peeked_ = false;
+ScanStamp ScanView::stamp() const {
+  Cursor cursor(body);
+  return take_stamp(cursor);
 }
 
-base::Id ScanCacheReader::peek_tree() const {
-  return load_id(body_);
+base::Id ScanView::tree() const {
+  return load_id(body);
 }
 
-ScanRecord ScanCacheReader::peek_record() const {
+ScanRecord ScanView::record() const {
   ScanRecord record;
-  record.name = name_;
-  Cursor cursor(body_);
-  record.trusted = cursor.number(1) == 1;
-  record.inode = cursor.number(8);
-  record.size_bytes = cursor.number(8);
-  record.mtime = cursor.time();
-  record.ctime = cursor.time();
+  record.name = name;
+  Cursor cursor(body);
+  static_cast<ScanStamp&>(record) = take_stamp(cursor);
   const size_t xattrs = cursor.number(2);
   for (size_t i = 0; i < xattrs && cursor.good(); ++i) {
     Xattr xattr;
@@ -274,15 +298,59 @@ ScanRecord ScanCacheReader::peek_record() const {
     xattr.value = base::to_bytes(cursor.take(cursor.number(4)));
     record.xattrs.push_back(std::move(xattr));
   }
-  const size_t blobs = cursor.number(4);
-  if (blobs > cursor.left() / 32) return {};
-  record.content.reserve(blobs);
-  for (size_t i = 0; i < blobs; ++i) record.content.push_back(load_id(cursor.take(32)));
+  const size_t count = cursor.number(4);
+  if (kind == Kind::other) {
+    record.linktarget = base::as_text(cursor.take(count));
+  } else {
+    if (count > cursor.left() / 32) return {};
+    record.content.reserve(count);
+    for (size_t i = 0; i < count; ++i) record.content.push_back(load_id(cursor.take(32)));
+  }
   if (!cursor.good()) return {};
   return record;
 }
 
-void ScanCacheReader::skip_directory() {
+// The blob IDs of the file, one after another.
+std::optional<base::ByteView> ScanView::content() const {
+  Cursor cursor(body);
+  take_stamp(cursor);
+  const size_t xattrs = cursor.number(2);
+  for (size_t i = 0; i < xattrs && cursor.good(); ++i) {
+    cursor.take(cursor.number(2));
+    cursor.take(cursor.number(4));
+  }
+  const size_t blobs = cursor.number(4);
+  if (blobs > cursor.left() / 32) return std::nullopt;
+  const base::ByteView ids = cursor.take(blobs * 32);
+  if (!cursor.good()) return std::nullopt;
+  return ids;
+}
+
+ScanView::Kind ScanCacheReader::peek() {
+  if (peeked_) return view_.kind;
+  peeked_ = true;
+  view_ = {};
+  if (at_ == block_.size() && !load_block()) {
+    block_.clear();
+    return view_.kind;
+  }
+  view_ = ScanView::parse(base::ByteView(block_).subspan(at_));
+  if (view_.kind == Kind::end) {
+    intact_ = false;
+    block_.clear();
+    at_ = 0;
+  }
+  return view_.kind;
+}
+
+void ScanCacheReader::skip() {
+  DAVIT_CHECK(peeked_);
+  if (view_.kind == Kind::end) return;
+  at_ += view_.bytes.size();
+  peeked_ = false;
+}
+
+void ScanCacheReader::skip_entry() {
   size_t depth = 0;
   for (;;) {
     const Kind kind = peek();
@@ -297,12 +365,12 @@ void ScanCacheReader::skip_directory() {
 bool ScanCacheReader::enter(std::string_view name) {
   for (;;) {
     const Kind kind = peek();
-    if (kind == Kind::end || kind == Kind::leave || peek_name() > name) return false;
-    if (kind == Kind::enter && peek_name() == name) {
+    if (kind == Kind::end || kind == Kind::leave || view_.name > name) return false;
+    if (kind == Kind::enter && view_.name == name) {
       skip();
       return true;
     }
-    kind == Kind::enter ? skip_directory() : skip();
+    skip_entry();
   }
 }
 
@@ -311,25 +379,25 @@ base::Id ScanCacheReader::leave() {
     const Kind kind = peek();
     if (kind == Kind::end) return {};
     if (kind == Kind::leave) {
-      const base::Id tree = peek_tree();
+      const base::Id tree = view_.tree();
       skip();
       return tree;
     }
-    kind == Kind::enter ? skip_directory() : skip();
+    skip_entry();
   }
 }
 
 std::optional<ScanRecord> ScanCacheReader::find(std::string_view name) {
   for (;;) {
     const Kind kind = peek();
-    if (kind == Kind::end || kind == Kind::leave || peek_name() > name) return std::nullopt;
-    if (kind == Kind::file && peek_name() == name) {
-      ScanRecord record = peek_record();
+    if (kind == Kind::end || kind == Kind::leave || view_.name > name) return std::nullopt;
+    if (kind == Kind::file && view_.name == name) {
+      ScanRecord record = view_.record();
       skip();
       if (record.name != name) return std::nullopt;
       return record;
     }
-    kind == Kind::enter ? skip_directory() : skip();
+    skip_entry();
   }
 }
 

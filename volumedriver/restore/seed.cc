@@ -101,7 +101,7 @@ void Seed::finish(int directory, const base::Id& root_tree) {
     base::Bytes bytes;
     const auto kind = reader->peek();
     if (kind == repo::ScanCacheReader::Kind::end) break;
-    const std::string name(reader->peek_name());
+    const std::string name(reader->view().name);
     if (kind == repo::ScanCacheReader::Kind::enter) {
       if (depth++ > 0) {
         base::Fd fd(base::open_directory_at(descent.here()->get(), name.c_str()));
@@ -112,9 +112,9 @@ void Seed::finish(int directory, const base::Id& root_tree) {
     } else if (kind == repo::ScanCacheReader::Kind::leave) {
       if (--depth > 0 && !descent.leave())
         throw base::Conflict("the restored directory was changed by somebody else");
-      repo::append_leave(bytes, reader->peek_tree());
-    } else {
-      repo::ScanRecord record = reader->peek_record();
+      repo::append_leave(bytes, reader->view().tree());
+    } else if (kind == repo::ScanCacheReader::Kind::file) {
+      repo::ScanRecord record = reader->view().record();
       struct stat status;
       if (::fstatat(descent.here()->get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0)
         base::throw_errno("cannot stat " + name, errno);

@@ -1,0 +1,158 @@
+#include <sys/stat.h>
+
+#include <algorithm>
+
+#include "archive/walk_detail.h"
+#include "base/errors.h"
+
+namespace davit::archive {
+
+namespace {
+
+// Entries that are kept until a directory proves unchanged: beyond this its tree is made anew.
+constexpr size_t kMaxPassedBytes = 16 << 20;
+
+}  // namespace
+
+void Walk::go_by_cache(Level& level) {
+  level.by_cache = level.has_prior = true;
+  stages_.assembly.record(prior_.cache()->view().bytes);
+  prior_.cache()->skip();
+}
+
+void Walk::begin_all() {
+  Assembly::Directory* parent = nullptr;
+  for (Level& level : levels_) {
+    if (!level.directory) {
+      level.directory = stages_.assembly.begin_directory(parent, std::move(level.node));
+      level.passed.drain(level.device_id, [&](const repo::Node& node) {
+        stages_.assembly.add(level.directory, node);
+      });
+    }
+    parent = level.directory;
+  }
+}
+
+void Walk::step_by_cache() {
+  repo::ScanCacheReader& cache = *prior_.cache();
+  switch (cache.peek()) {
+    case Kind::leave:
+      return leave_by_cache();
+    case Kind::end:
+      return list_rest();
+    case Kind::open:
+      if (cache.view().name.empty()) return list_rest();
+      return look_anew(std::string(cache.view().name));
+    case Kind::enter: {
+      const std::string name(cache.view().name);
+      if (!enter_by_cache(name)) look_anew(name);
+      return;
+    }
+    case Kind::file:
+    case Kind::other:
+      break;
+  }
+  Level& level = levels_.back();
+  level.last_name = cache.view().name;
+  const auto status = try_status(level.last_name);
+  if (!status || !is_same(cache.view(), *status)) return look_anew(level.last_name);
+  stages_.assembly.record(cache.view().bytes);
+  if (cache.view().kind == Kind::file) stages_.assembly.count_unmodified(status->stx_size);
+  if (level.directory) {
+    stages_.assembly.add(level.directory, make_known_node(cache.view(), *status, level.device_id));
+  } else {
+    level.passed.add(cache.view(), *status);
+    if (level.passed.size_bytes() > kMaxPassedBytes) begin_all();
+  }
+  cache.skip();
+}
+
+std::optional<Status> Walk::try_status(const std::string& name) {
+  try {
+    return find_status(descent_.here()->get(), name);
+  } catch (const base::IoError&) {
+    return std::nullopt;
+  }
+}
+
+bool Walk::is_same(const repo::ScanView& known, const Status& status) const {
+  const repo::ScanStamp stamp = known.stamp();
+  if (!is_same_inode(stamp, status) || S_ISDIR(status.stx_mode) ||
+      S_ISREG(status.stx_mode) != (known.kind == Kind::file) ||
+      is_mount_root(status, levels_.back().device))
+    return false;
+  return known.kind == Kind::other ||
+         (stamp.size_bytes == status.stx_size &&
+          known.all_content([&](const base::Id& id) { return has_blob(id); }));
+}
+
+void Walk::look_anew(std::string name) {
+  begin_all();
+  levels_.back().last_name = name;
+  const size_t depth = levels_.size();
+  visit(name);
+  if (levels_.size() != depth) return;
+  repo::ScanCacheReader& cache = *prior_.cache();
+  const Kind kind = cache.peek();
+  if (kind != Kind::end && kind != Kind::leave && cache.view().name == name) cache.skip_entry();
+}
+
+void Walk::list_rest() {
+  begin_all();
+  Level& level = levels_.back();
+  level.by_cache = false;
+  try {
+    level.names = list_names(descent_.here()->get());
+  } catch (const base::IoError& error) {
+    report_or_throw(error);
+    record_open("");
+  }
+  level.next = static_cast<size_t>(
+      std::upper_bound(level.names.begin(), level.names.end(), level.last_name) -
+      level.names.begin());
+}
+
+bool Walk::enter_by_cache(const std::string& name) {
+  base::Fd directory(base::open_directory_at(descent_.here()->get(), name.c_str()));
+  if (!directory) return false;
+  const Status status = get_status(directory.get());
+  if (!is_same_inode(prior_.cache()->view().stamp(), status) ||
+      (is_mount_root(status, levels_.back().device) && !is_subvolume(status)))
+    return false;
+  Level level;
+  level.node = make_node(name, status, 0);
+  std::vector<std::string> problems;
+  level.node.xattrs = read_xattrs(directory.get(), problems);
+  if (!problems.empty()) return false;
+  levels_.back().last_name = name;
+  go_by_cache(level);
+  go_down(std::move(level), name, std::move(directory), status);
+  return true;
+}
+
+void Walk::leave_by_cache() {
+  repo::ScanCacheReader& cache = *prior_.cache();
+  const base::Id tree = cache.view().tree();
+  Level& level = levels_.back();
+  if (level.directory || !stages_.repository.index().contains(repo::BlobType::tree, tree)) {
+    begin_all();
+    return leave();
+  }
+  stages_.assembly.record(cache.view().bytes);
+  stages_.assembly.count_unmodified_directory();
+  cache.skip();
+  repo::Node node = std::move(level.node);
+  node.subtree = tree;
+  levels_.pop_back();
+  if (levels_.empty()) return stages_.assembly.set_root(std::move(node));
+  Level& parent = levels_.back();
+  if (parent.directory) {
+    stages_.assembly.add(parent.directory, node);
+  } else {
+    parent.passed.add_directory(std::move(node));
+    if (parent.passed.size_bytes() > kMaxPassedBytes) begin_all();
+  }
+  go_up();
+}
+
+}  // namespace davit::archive
