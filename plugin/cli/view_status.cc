@@ -31,6 +31,11 @@ class StatusView : public View {
     else if (exit_code == 0 && !screen_.quiet)
       screen_.out.write("\nno volumes yet: docker volume create -d davit NAME\n");
     if (!containers_.empty()) screen_.out.write("\n" + containers_.render(screen_.out));
+    if (!images_.empty()) {
+      Table table{{{"IMAGE"}, {"OF"}, {"CAME WITH"}, {"STATE"}}};
+      for (const Image& image : images_) table.add({image.name, image.container, image.volumes, image.state});
+      screen_.out.write("\n" + table.render(screen_.out));
+    }
     if (!removed_.empty())
       screen_.out.write("\nremoved; their last backup is still to be stored:\n" +
                         removed_.render(screen_.out));
@@ -69,6 +74,9 @@ class StatusView : public View {
            "key export");
   }
 
+  static std::string percent(const Json& message) {
+    return " " + std::to_string(static_cast<int>(std::clamp(real(message, "percent_done"), 0.0, 1.0) * 100)) + "%";
+  }
   Cell state_cell(const Json& message) const {
     const Json& running = object(message, "running");
     const std::string state = text(message, "state");
@@ -77,11 +85,7 @@ class StatusView : public View {
                                 : state == "ready" ? Colour::none
                                                    : Colour::yellow};
     std::string what = printable(text(running, "phase"));
-    if (running.contains("percent_done"))
-      what += " " +
-              std::to_string(
-                  static_cast<int>(std::clamp(real(running, "percent_done"), 0.0, 1.0) * 100)) +
-              "%";
+    if (running.contains("percent_done")) what += percent(running);
     if (running.contains("seconds_remaining"))
       what +=
           ", " + clock_text(static_cast<int64_t>(number(running, "seconds_remaining"))) + " left";
@@ -123,6 +127,7 @@ class StatusView : public View {
                 printable(text(last, "consistency")), printable(text(message, "schedule")),
                 screen_.verbose ? printable(text(message, "retention")) : ""});
     complain(message, name);
+    images(message, name);
   }
 
   void container(const Json& message) {
@@ -142,6 +147,29 @@ class StatusView : public View {
     complain(message, "container " + name);
   }
 
+  // Volumes of one point have brought the same.
+  void images(const Json& message, const std::string& volume) {
+    if (flag(message, "images_owed")) images_.push_back({"", "", volume, {"to be looked up", Colour::yellow}});
+    const auto list = message.find("images");
+    if (list == message.end() || !list->is_array()) return;
+    for (const Json& each : *list) {
+      const std::string name = printable(text(each, "image")), state = text(each, "state");
+      const auto known = std::find_if(images_.begin(), images_.end(), [&](const Image& image) { return image.name == name; });
+      if (known != images_.end()) {
+        known->volumes += ", " + volume;
+        continue;
+      }
+      std::string what = printable(state);
+      if (each.contains("percent_done")) what += percent(each);
+      images_.push_back({name, printable(text(each, "container")), volume,
+                         {what, state == "failed"   ? Colour::red
+                                : state == "loaded" ? Colour::none
+                                                    : Colour::yellow}});
+      if (const std::string why = text(each, "error"); !why.empty())
+        note(Colour::red, volume, "the image " + name + " could not be loaded: " + printable(why));
+    }
+  }
+
   void removed(const Json& message) {
     const Json& running = object(message, "running");
     const std::string error = text(object(message, "last_backup"), "error");
@@ -151,6 +179,11 @@ class StatusView : public View {
                                          error.empty() ? Colour::none : Colour::red)
                                   : state_cell(message)});
   }
+
+  struct Image {
+    std::string name, container, volumes;
+    Cell state;
+  };
 
   const Screen screen_;
   std::string head_, notes_;
@@ -172,6 +205,7 @@ class StatusView : public View {
                      {"SIZE", Table::Align::right},
                      {"SCHEDULE"},
                      {"RETENTION"}}};
+  std::vector<Image> images_;
   Table removed_{{{""}, {""}, {""}}};
 };
 

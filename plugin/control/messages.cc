@@ -104,6 +104,17 @@ void put_running(Message& message, const std::optional<jobs::ProgressEvent>& run
   message["running"].erase("message_type");
 }
 
+// Those that came with a volume.
+void put_images(Message& message, const jobs::VolumeStatus& status) {
+  if (status.volume.images_owed) message["images_owed"] = true;
+  for (const jobs::ImageStatus& each : status.images) {
+    Message image{{"image", each.reference}, {"container", each.container}, {"state", each.state}};
+    if (each.fraction && std::isfinite(*each.fraction)) image["percent_done"] = *each.fraction;
+    put_text(image, "error", each.error);
+    message["images"].push_back(std::move(image));
+  }
+}
+
 }  // namespace
 
 Message status_message(const jobs::ProgressEvent& event) {
@@ -238,6 +249,7 @@ Message volume_message(const jobs::VolumeStatus& status, bool removed) {
   message["snapshots"] = status.snapshots;
   put_last_backup(message, volume.last_backup);
   put_running(message, status.running);
+  put_images(message, status);
   return message;
 }
 

@@ -317,6 +317,8 @@ TEST_F(ClientTest, ShowsTheStatusAndWhatNeedsAttention) {
   volume.schedule = "@hourly";
   volume.snapshots = 24;
   status.volumes.push_back(volume);
+  volume.images = {{.reference = "davit/db:1", .container = "db", .state = "loading", .fraction = 0.43, .error = ""},
+                   {.reference = "davit/web:1", .container = "web", .state = "failed", .fraction = {}, .error = "no space"}};
   volume.volume.name = "shop";
   volume.volume.state = volumes::State::restoring;
   volume.volume.last_backup = {};
@@ -325,12 +327,16 @@ TEST_F(ClientTest, ShowsTheStatusAndWhatNeedsAttention) {
   volume.running->seconds_left = 72;
   volume.snapshots = 0;
   status.volumes.push_back(volume);
+  volume.images.pop_back();
+  volume.volume.images_owed = true;
   volume.volume.name = "web";
   volume.volume.state = volumes::State::ready;
   volume.volume.last_backup.attempted = now - minutes(5);
   volume.volume.last_backup.error = "the repository cannot be reached";
   volume.running.reset();
   status.volumes.push_back(volume);
+  volume.images.clear();
+  volume.volume.images_owed = false;
   volume.volume.name = "old";
   volume.volume.state = volumes::State::removed;
   volume.volume.removed_at = now - minutes(3);
@@ -373,12 +379,18 @@ TEST_F(ClientTest, ShowsTheStatusAndWhatNeedsAttention) {
             "wal\n"
             "cron       exited   tool         never        -             0             @daily\n"
             "\n"
+            "IMAGE        OF   CAME WITH  STATE\n"
+            "davit/db:1   db   shop, web  loading 43%\n"
+            "davit/web:1  web  shop       failed\n"
+            "                  web        to be looked up\n"
+            "\n"
             "removed; their last backup is still to be stored:\n"
             "  old  removed 3 min ago  the repository cannot be reached\n"
             "\n"
             "! containers are not saved: nobody answers\n"
             "! the repository's password was made here and exists nowhere else; keep a copy: davit "
             "key export\n"
+            "! shop: the image davit/web:1 could not be loaded: no space\n"
             "! web: the last backup (5 min ago) failed: the repository cannot be reached\n"
             "! container cron: label davit.keep-last: bad\n"
             "! container cron: the last backup failed: the engine is away\n");

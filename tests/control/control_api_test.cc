@@ -472,7 +472,10 @@ TEST_F(ControlApiTest, ShowsTheDaemonAndItsVolumes) {
   volume.volume.last_backup.succeeded = base::parse_rfc3339("2026-11-21T18:00:00Z");
   volume.volume.last_backup.bytes = 9;
   volume.running.emplace().phase = "saving";
+  volume.images = {{.reference = "davit/web:1", .container = "web", .state = "loading", .fraction = 0.5, .error = ""},
+                   {.reference = "davit/app:1", .container = "app", .state = "failed", .fraction = {}, .error = "no space"}};
   operations_.current_status.volumes = {volume};
+  volume.images.clear();
   volume.volume.name = "old";
   volume.volume.state = volumes::State::removed;
   operations_.current_status.removed = {volume};
@@ -503,6 +506,10 @@ TEST_F(ControlApiTest, ShowsTheDaemonAndItsVolumes) {
   EXPECT_EQ(messages[1]["last_backup"]["bytes"], 9);
   EXPECT_EQ(messages[1]["last_backup"]["succeeded"], "2026-11-21T18:00:00Z");
   EXPECT_EQ(messages[1]["running"]["phase"], "saving");
+  EXPECT_EQ(messages[1]["images"],
+            json::parse(R"([{"image":"davit/web:1","container":"web","state":"loading","percent_done":0.5},
+                            {"image":"davit/app:1","container":"app","state":"failed","error":"no space"}])"));
+  EXPECT_FALSE(messages[2].contains("images"));
   EXPECT_EQ(messages[2]["message_type"], "removed_volume");
 }
 

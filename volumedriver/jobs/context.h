@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/zone.h"
 #include "engine/engine.h"
+#include "jobs/image_turns.h"
 #include "jobs/repository_access.h"
 #include "jobs/settings.h"
 #include "upkeep/retention.h"
@@ -23,6 +24,7 @@ struct Context {
   engine::Engine* engine = nullptr;  // nullptr: no engine can be reached
   std::string data_directory;
   std::string version;
+  ImageTurns image_turns = {};
 
   std::string host() const;          // DAVIT_HOSTNAME, else the host's name
   base::Zone zone() const;           // TZ, else the host's

@@ -106,6 +106,8 @@ ImageHere ensure_image(Context& context, const repo::Repository& repository, con
   const CommitRecord record = read_commit_record(repository, snapshot);
   const Wanted wanted{image_reference(record, engine.kind()), container_of(snapshot), snapshot};
   const EitherStop either(job.stop.get_token(), std::move(stop));
+  job.set_phase("waiting for whoever loads it");
+  const auto turn = context.image_turns.take(wanted.reference, either.get());
   auto pause = kFirstPause;
   for (int attempt = 1;; ++attempt) {
     try {

@@ -21,10 +21,10 @@ struct ImageHere {
   std::string reference, id;
   bool loaded = false;  // false: it was there
 };
-// Returns once the engine has the image, of this point and this container, under its reference. An engine that goes
-// away in the middle is waited for, a few times. The repository's lock must be held and its index be fresh; `stop`
-// counts beside the job's own. Throws NotFound (the snapshot holds no image), Conflict (the reference is another
-// image's), Corrupt, IoError, Cancelled; then nothing of it is left in the engine.
+// Returns once the engine has the image, of this point and this container, under its reference. Another job that loads
+// it just now is waited for; so is, a few times, an engine that goes away in the middle. The repository's lock must be
+// held and its index be fresh; `stop` counts beside the job's own. Throws NotFound (the snapshot holds no image),
+// Conflict (the reference is another image's), Corrupt, IoError, Cancelled; then nothing of it is left in the engine.
 ImageHere ensure_image(Context& context, const repo::Repository& repository, const repo::Snapshot& snapshot, Job& job,
                        std::stop_token stop);
 

@@ -186,20 +186,32 @@ std::shared_ptr<Job> ImageLoader::find_job(const std::string& volume_uuid) const
   return nullptr;
 }
 
+std::vector<ImageStatus> ImageLoader::statuses_of(const Volume& volume) const {
+  std::vector<ImageStatus> images;
+  for (const ImageLoad& image : volume.images) {
+    ImageStatus status{.reference = image.reference,
+                       .container = image.container,
+                       .state = state_name(image.state),
+                       .fraction = std::nullopt,
+                       .error = image.error};
+    const auto job = image.state == ImageLoad::State::pending ? queue_.find(load_key(image.reference)) : nullptr;
+    if (job) {
+      const ProgressEvent event = progress_of(*job, volume.name);
+      if (!event.phase.empty()) status.state = event.phase;
+      status.fraction = event.fraction;
+    }
+    images.push_back(std::move(status));
+  }
+  return images;
+}
+
 std::string ImageLoader::status_of(const Volume& volume) const {
   if (volume.images_owed) return "to be looked up";
   std::string text;
-  for (const ImageLoad& image : volume.images) {
-    text += (text.empty() ? "" : "; ") + image.reference + ": ";
-    const auto job = image.state == ImageLoad::State::pending ? queue_.find(load_key(image.reference)) : nullptr;
-    if (!job) {
-      text += state_name(image.state);
-      if (!image.error.empty()) text += ": " + image.error;
-      continue;
-    }
-    const ProgressEvent event = progress_of(*job, volume.name);
-    text += event.phase;
-    if (event.fraction) text += ", " + std::to_string(static_cast<int>(*event.fraction * 100)) + " %";
+  for (const ImageStatus& image : statuses_of(volume)) {
+    text += (text.empty() ? "" : "; ") + image.reference + ": " + image.state;
+    if (!image.error.empty()) text += ": " + image.error;
+    if (image.fraction) text += ", " + std::to_string(static_cast<int>(*image.fraction * 100)) + " %";
   }
   return text;
 }

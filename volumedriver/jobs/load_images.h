@@ -10,9 +10,11 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "jobs/context.h"
 #include "jobs/job_queue.h"
+#include "jobs/operations.h"
 
 namespace davit::jobs {
 
@@ -28,6 +30,7 @@ class ImageLoader {
 
   // One that looks up or loads images of the volume; nullptr: none is under way.
   std::shared_ptr<Job> find_job(const std::string& volume_uuid) const;
+  std::vector<ImageStatus> statuses_of(const volumes::Volume& volume) const;
   // "davit/web:20261122T180000Z: loading, 45 %; …"; "" where no image came with it.
   std::string status_of(const volumes::Volume& volume) const;
 

@@ -189,6 +189,8 @@ class Manager : public Operations {
   RestoreOutcome replace_volume(const RestoreRequest& request, const Emit& emit, std::stop_token stop,
                                 const std::function<void(const std::string& safety)>& saved);
   VolumeWork volume_work();
+  // Those volumes of the container that are just being brought back.
+  void wait_for_volumes(const RestoreContainerRequest& request, Job& job);
   void start_undoing_restores();
   void undo_restore(const RestoreEntry& entry, Job& job);
   std::unique_ptr<RepositoryAccess::Hold> hold_for(Job& job,

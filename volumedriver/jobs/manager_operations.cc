@@ -98,6 +98,7 @@ std::vector<ForgetGroup> Manager::forget(const ForgetRequest& request) {
 VolumeStatus Manager::volume_status(const Volume& volume, const std::vector<SnapshotInfo>& all) {
   VolumeStatus status;
   status.volume = volume;
+  status.images = images_.statuses_of(volume);
   status.schedule = context_.schedule(volume.options);
   status.retention = context_.policy(volume.options).to_string();
   if (hooks_.next_backup && volume.state == State::ready) status.next_backup = hooks_.next_backup(volume);

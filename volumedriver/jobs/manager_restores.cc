@@ -4,8 +4,10 @@
 #include "base/errors.h"
 #include "base/log.h"
 #include "jobs/manager.h"
+#include "jobs/points.h"
 #include "jobs/references.h"
 #include "jobs/restore_container.h"
+#include "jobs/restore_volume.h"
 #include "jobs/watch.h"
 
 namespace davit::jobs {
@@ -59,6 +61,26 @@ VolumeWork Manager::volume_work() {
   return work;
 }
 
+void Manager::wait_for_volumes(const RestoreContainerRequest& request, Job& job) {
+  using Volumes = RestoreContainerRequest::Volumes;
+  if (!request.as.empty() && request.volumes != Volumes::keep) return;  // it gets volumes of its own
+  std::vector<std::string> names;
+  {
+    const auto hold = hold_for(job, RepositoryAccess::Use::read);
+    names = volumes_used(find_snapshot(context_, *hold->repository(), request.reference, Subject::container));
+  }
+  for (const std::string& name : names) {
+    const auto volume = context_.registry.find(name);
+    if (!volume || volume->state != State::restoring) continue;
+    try {
+      volume_work().wait(name, job);
+    } catch (const base::Cancelled&) {
+      throw;
+    } catch (const base::Error&) {  // it failed, or was removed: what follows looks at what there is
+    }
+  }
+}
+
 RestoreContainerOutcome Manager::restore_container(const RestoreContainerRequest& request, const Emit& emit,
                                                    std::stop_token stop) {
   const auto began = std::chrono::steady_clock::now();
@@ -73,6 +95,7 @@ RestoreContainerOutcome Manager::restore_container(const RestoreContainerRequest
           *mine = true;
           bool undone = true;
           try {
+            if (!request.dry_run) wait_for_volumes(request, job);
             *outcome = jobs::restore_container(context_, request, volume_work(), job, undone);
           } catch (...) {
             if (!undone && !job.stop.stop_requested()) job.when_finished([this] { start_undoing_restores(); });

@@ -110,8 +110,16 @@ struct ListedNode {
   base::Time mtime{};
 };
 
+// An image that came with a volume, or is to.
+struct ImageStatus {
+  std::string reference, container;
+  std::string state;                      // pending, loaded, failed; or what is just done with it
+  std::optional<double> fraction;         // 0…1
+  std::string error;                      // failed: why
+};
 struct VolumeStatus {
   volumes::Volume volume;
+  std::vector<ImageStatus> images = {};
   std::optional<base::Time> next_backup;
   std::string schedule;                   // effective
   std::string retention;                  // effective, as text
