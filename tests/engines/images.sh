@@ -60,6 +60,15 @@ C
   rm -rf --one-file-system "$tree"
 }
 
+# A package that the image of PostgreSQL does not have: an extension with a library of its own.
+build_postgres_ip4r() { # PACKAGE
+  local tree suite=bookworm
+  tree=$(mktemp -d -p "$CACHE")
+  debootstrap --download-only --variant=minbase --include=postgresql-15-ip4r "$suite" "$tree" "$(debian_mirror)"
+  mv "$tree"/var/cache/apt/archives/postgresql-15-ip4r_*.deb "$1"
+  rm -rf --one-file-system "$tree"
+}
+
 # Newer engines and a newer restic than the host may have: Debian 13's packages in a tree of their own.
 build_debian13() { # TREE
   debootstrap --variant=minbase \
