@@ -71,11 +71,11 @@ use_files() {
   removed=/bin/vi
 }
 change_files() {
-  run exec db sh -c 'echo "echo I am the tool" >/usr/local-tool; seq 200000 >/data/numbers'
+  run exec db sh -c 'echo "echo I am the tool" >/bin/tool && seq 200000 >/data/numbers'
   run exec db rm $removed
 }
 checksum_files() { engine exec db md5sum /data/numbers; }
-examine_files() { run exec db sh /usr/local-tool; }
+examine_files() { run exec db sh /bin/tool; }
 
 say "A private engine, and Davit from this checkout"
 engine_up

@@ -38,7 +38,8 @@ build_postgres() { # ARCHIVE
   local tree suite=bookworm
   tree=$(mktemp -d -p "$CACHE")
   chmod 755 "$tree"
-  debootstrap --variant=minbase --include=postgresql,tini "$suite" "$tree" "$(debian_mirror)"
+  debootstrap --variant=minbase --include=postgresql,tini "$suite" "$tree" "$(debian_mirror)" ||
+    { rm -rf --one-file-system "$tree"; return 1; } # no -e here: cached asks how it ended
   rm -rf "$tree"/var/cache/apt/* "$tree"/var/lib/apt/lists/* "$tree"/usr/share/{doc,man,locale}/* \
     "$tree"/var/lib/postgresql/* "$tree"/usr/lib/llvm* "$tree"/usr/lib/x86_64-linux-gnu/libLLVM* "$tree"/usr/lib/postgresql/*/lib/bitcode
   cat >"$tree/entrypoint" <<'C'
@@ -64,7 +65,8 @@ C
 build_postgres_ip4r() { # PACKAGE
   local tree suite=bookworm
   tree=$(mktemp -d -p "$CACHE")
-  debootstrap --download-only --variant=minbase --include=postgresql-15-ip4r "$suite" "$tree" "$(debian_mirror)"
+  debootstrap --download-only --variant=minbase --include=postgresql-15-ip4r "$suite" "$tree" "$(debian_mirror)" ||
+    { rm -rf --one-file-system "$tree"; return 1; }
   mv "$tree"/var/cache/apt/archives/postgresql-15-ip4r_*.deb "$1"
   rm -rf --one-file-system "$tree"
 }
@@ -73,7 +75,7 @@ build_postgres_ip4r() { # PACKAGE
 build_debian13() { # TREE
   debootstrap --variant=minbase \
     --include=docker.io,docker-cli,docker-compose,podman,iptables,iproute2,restic,ca-certificates,netavark,aardvark-dns,crun,runc,uidmap,fuse-overlayfs,slirp4netns,passt \
-    trixie "$1" "$(debian_mirror)"
+    trixie "$1" "$(debian_mirror)" || return
   rm -rf "$1"/var/cache/apt/archives/*.deb "$1"/usr/share/{doc,man,locale}/*
 }
 
