@@ -19,7 +19,8 @@ namespace davit::archive {
 
 namespace {
 
-constexpr size_t kReadStep = 1 << 20;
+// Small: what was copied is searched while it is in the cache, and little of it lies beyond a cut.
+constexpr size_t kReadStep = 128 << 10;
 // Small members are many: their buffers cost what they hold.
 constexpr size_t kWaitingPieces = 256;
 
@@ -104,7 +105,6 @@ class Saver {
       check_stop();
       const size_t room = static_cast<size_t>(std::min<uint64_t>(repo::kMaxChunk, left));
       if (!buffer) buffer = buffers_.take(room);
-      // Step by step, so that little lies beyond a cut and is copied again.
       const size_t target = std::min(room, filled + kReadStep);
       while (filled < target) {
         if (some.empty()) some = reader_.read();

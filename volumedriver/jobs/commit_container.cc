@@ -1,5 +1,6 @@
 #include "jobs/commit_container.h"
 
+#include <algorithm>
 #include <atomic>
 #include <nlohmann/json.hpp>
 
@@ -109,8 +110,10 @@ archive::ImageStreamResult save_image(engine::Engine& engine, repo::Repository& 
       part = {};
     };
     engine.save_image(reference, [&](base::ByteView bytes) {
-      part.insert(part.end(), bytes.begin(), bytes.end());
-      if (part.size() >= kPartBytes) flush();
+      // Without growing: a larger part would be copied anew for each piece that comes in.
+      if (part.size() + bytes.size() > kPartBytes) flush();
+      part.reserve(std::max(kPartBytes, bytes.size()));
+      base::append(part, bytes);
     }, either.get());
     flush();
     complete = true;
