@@ -19,6 +19,7 @@ import tarfile
 import tempfile
 import time
 
+import images
 import open_index
 
 PASSWORD = "benchmark"
@@ -288,6 +289,8 @@ def main():
     parser.add_argument("--pages", type=float, default=1024, help="MiB of database pages; 0: leave that out")
     parser.add_argument("--files", type=int, default=100_000, help="small files; 0: leave that out")
     parser.add_argument("--blobs", type=int, default=1_000_000, help="of the index that is opened; 0: leave that out")
+    parser.add_argument("--image", type=int, default=600, help="MB of an image in private engines; 0: leave that out")
+    parser.add_argument("--engines", default="docker-20.10,podman-4.3", help="as DAVIT_ENGINE of tests/engines/engine.sh")
     parser.add_argument("--work", type=pathlib.Path, default=pathlib.Path("/dev/shm"))
     parser.add_argument("--write", type=pathlib.Path, help="put the table into this file (docs/performance.md)")
     options = parser.parse_args()
@@ -313,9 +316,14 @@ def main():
             if sources:
                 run_image(tools, work, sources, table)
         version = subprocess.run([options.restic, "version"], check=True, capture_output=True, text=True).stdout
-        text = "\n".join([describe(options, version, sources), "", *table.lines(), ""])
+        paragraphs = [describe(options, version, sources), "", *table.lines(), ""] if table.rows else []
         if options.blobs > 0:
-            text += "\n".join(["", *open_index.measure(work, binaries, options.restic, options.blobs, options.runs), ""])
+            paragraphs += [*open_index.measure(work, binaries, options.restic, options.blobs, options.runs), ""]
+        if options.image > 0:
+            rows = images.run_engines(options.engines.split(","), options.image, options.runs, options.build, work)
+            if rows:
+                paragraphs += [*images.lines(rows, options.runs), ""]
+        text = "\n".join(paragraphs)
         print(text)
         if options.write:
             write_section(options.write, text)

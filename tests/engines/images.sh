@@ -16,6 +16,31 @@ engine_import() { # ARCHIVE BUILDER IMAGE CHANGE…
   engine import "$@" "$archive" "$name" >/dev/null
 }
 
+# engine_import_large MEGABYTES IMAGE: an image as a distribution's are: programs, libraries and documents (this machine's, a
+# third each), many small files and some large ones; where there are too few, what does not compress fills up. And a busybox.
+engine_import_large() {
+  local archive=$WORK/large.tar
+  build_large "$1" "$archive"
+  engine import --change 'CMD ["/bin/busybox", "sleep", "100000"]' "$archive" "$2" >/dev/null
+  rm "$archive"
+}
+
+build_large() { # MEGABYTES ARCHIVE
+  local directory third=$(($1 * 1000000 / 3)) tree missing
+  for directory in /usr/bin /usr/lib /usr/share; do
+    find $directory -xdev -type f -size -32M -not -name '*[[:cntrl:]]*' -printf '%s\t%p\n' | LC_ALL=C sort -t $'\t' -k 2 |
+      awk -F '\t' -v left=$third '$1 <= left { left -= $1; print $2 }'
+  done | tar --no-recursion --verbatim-files-from -T - -P --transform 's,^/,,' --numeric-owner -cf "$2"
+  tree=$(mktemp -d -p "$WORK")
+  mkdir "$tree/bin"
+  cp "$(command -v busybox)" "$tree/bin/busybox"
+  ln -s busybox "$tree/bin/sh"
+  missing=$(($1 * 1000000 - $(stat -c %s "$2")))
+  [ $missing -lt 0 ] || head -c $missing /dev/urandom >"$tree/filler"
+  tar -C "$tree" --numeric-owner -rf "$2" .
+  rm -r "$tree"
+}
+
 build_busybox() { # ARCHIVE
   local tree applet
   tree=$(mktemp -d)
