@@ -95,6 +95,7 @@ TEST(EngineCalls, RefusalsAreErrorsOfTheirKind) {
       ADD_FAILURE();
     } catch (const IoError& error) {
       EXPECT_EQ(error.transient(), transient) << words;
+      EXPECT_EQ(dynamic_cast<const NoAnswer*>(&error), nullptr) << "it is one: " << words;
       EXPECT_EQ(error.what(), std::string("the engine refused POST /containers/c/pause: ") + words);
     }
   }

@@ -225,7 +225,7 @@ TEST(EngineLoad, NothingLoadedIsAnError) {
 TEST(EngineLoad, AnAnswerThatBreaksOffIsATransientErrorWhateverItSaid) {
   for (const std::string& bytes : {std::string(), kChunked + chunk("{\"stream\":\"Loaded image: a:1\"}\n")}) {
     ScriptedEngine engine(ScriptedEngine::breaking_off(bytes));
-    const auto error = failure<IoError>([&] { engine.client()->load_image(source(kTar), {}); });
+    const auto error = failure<NoAnswer>([&] { engine.client()->load_image(source(kTar), {}); });
     EXPECT_TRUE(error.transient());
     EXPECT_THAT(error.what(), HasSubstr("loading an image, after"));
   }

@@ -305,6 +305,27 @@ TEST(HttpClient, WhereNobodyListens) {
   EXPECT_TRUE(failure(get("http://127.0.0.1:1/")).transient());
 }
 
+TEST(HttpClient, TellsWhereTheServerMayBeAtItStill) {
+  HttpClient client;
+  for (const char* cut : {"", "HTTP/1.1 200 OK\r\nContent-Le", "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc"}) {
+    RawServer server(saying(cut));
+    EXPECT_THROW(client.send(get(server.url("/"))), NoAnswer) << cut;
+  }
+  RawServer silent([](Connection& connection) { connection.wait_for_end(); });
+  HttpRequest request = get(silent.url("/"));
+  request.deadlines = {1s, 50ms, 0ms};
+  EXPECT_THROW(client.send(request), NoAnswer);
+  request.deadlines = {1s, 0ms, 50ms};
+  EXPECT_THROW(client.send(request), NoAnswer);
+  try {
+    client.send(get("http://127.0.0.1:1/"));
+    ADD_FAILURE();
+  } catch (const NoAnswer&) {
+    ADD_FAILURE() << "nothing was sent";
+  } catch (const IoError&) {
+  }
+}
+
 // A TLS server whose certificate nobody has signed but itself; it ends with the guard.
 class SelfSigned {
  public:

@@ -6,11 +6,12 @@
 //
 // Errors, always with the engine's own words: NotFound (404), Conflict (409), UsageError (400), Error (another refusal);
 // IoError for its own failures (5xx) and where no whole answer came; transient() where the same call may succeed later.
+// Among those NoAnswer: it may have been asked, and no whole answer came.
 // Corrupt where an answer is not what it must be. Cancelled when `stop` is requested.
 //
 // Deadlines: seconds for questions, minutes for what changes something (Patience below). Commit, save and load have
-// none as a whole, only one for silence, and a stop token. Where a call that changes something fails with an IoError
-// nobody knows whether it was done: look before doing it again.
+// none as a whole, only one for silence, and a stop token. Where a call that changes something fails with NoAnswer
+// nobody knows whether it was done, or whether the engine is at it still: look before doing it again.
 //
 // Names and IDs may be those of any engine. What is called JSON is the engine's own bytes.
 #pragma once
@@ -31,6 +32,8 @@
 namespace davit::engine {
 
 enum class Kind : uint8_t { docker, podman };
+
+using NoAnswer = wire::NoAnswer;
 
 using Labels = std::map<std::string, std::string>;
 

@@ -80,6 +80,8 @@ std::string commit_path(const CommitRequest& request) {
 
 // Names the image, and how far the stream came.
 [[noreturn]] void rethrow(const IoError& error, const std::string& what) {
+  if (dynamic_cast<const NoAnswer*>(&error) != nullptr)
+    throw NoAnswer(what + ": " + error.what(), error.number(), error.transient());
   throw IoError(what + ": " + error.what(), error.number(), error.transient());
 }
 

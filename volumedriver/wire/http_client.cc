@@ -99,7 +99,7 @@ class Transfer {
     if (request_.stop.stop_requested() && code != CURLE_OK) throw base::Cancelled();
     if (code != CURLE_OK) refuse(code);
     if (!head_complete_)  // which libcurl takes for the end of the headers
-      throw IoError(what() + "the connection ended within the headers", 0, true);
+      throw NoAnswer(what() + "the connection ended within the headers", 0, true);
     begin_body();
     return std::move(response_);
   }
@@ -215,7 +215,7 @@ class Transfer {
           what() + "the answer is larger than " + base::human_size(request_.max_body_bytes), 0,
           false);
     if (idle_ran_out_)
-      throw IoError(what() + "no sign of life for " + in_seconds(request_.deadlines.idle),
+      throw NoAnswer(what() + "no sign of life for " + in_seconds(request_.deadlines.idle),
                     ETIMEDOUT, true);
     long os_error = 0;
     curl_easy_getinfo(handle_.easy, CURLINFO_OS_ERRNO, &os_error);
@@ -233,8 +233,9 @@ class Transfer {
     } else {
       why = error_[0] ? error_ : curl_easy_strerror(code);
     }
-    throw IoError(what() + why, timed_out ? ETIMEDOUT : static_cast<int>(os_error),
-                  is_transient(code, os_error));
+    const int number = timed_out ? ETIMEDOUT : static_cast<int>(os_error);
+    if (code == CURLE_COULDNT_CONNECT) throw IoError(what() + why, number, is_transient(code, os_error));
+    throw NoAnswer(what() + why, number, is_transient(code, os_error));
   }
   static std::string in_seconds(milliseconds time) {
     char text[32];

@@ -24,8 +24,15 @@
 #include <vector>
 
 #include "base/bytes.h"
+#include "base/errors.h"
 
 namespace davit::wire {
+
+// The request may have reached the server, and no whole answer came: it may be at it still.
+class NoAnswer : public base::IoError {
+ public:
+  using IoError::IoError;
+};
 
 // 0: no such deadline.
 struct Deadlines {
