@@ -2,8 +2,10 @@
 #include "jobs/restore_container.h"
 
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "base/fault.h"
+#include "jobs/undo_restore.h"
 #include "jobs_fixture.h"
 #include "support/container_snapshot.h"
 #include "support/vectors.h"
@@ -49,6 +51,8 @@ class RestoreContainer : public JobsFixture {
         const std::string name = call.substr(14);
         if (!registry().find(name)) driver().create(name, {{"from", snapshot_of_[name]}, {"images", "false"}}, test::Rooms::budget());
       }
+      if (call == "create_container web" && std::exchange(rival_, false))
+        rooms().engine.create_container("web", json{{"Image", test::saved_reference()}}.dump());
       if (call.starts_with("remove_volume ") && registry().find(call.substr(14))) driver().remove(call.substr(14));
     });
   }
@@ -71,18 +75,24 @@ class RestoreContainer : public JobsFixture {
     if (request.reference.empty()) request.reference = "web";
     return manager().restore_container(request, {}, {});
   }
+  // Entries that are still to be undone: all but those of images that may come.
+  size_t left_to_undo() {
+    const auto entries = RestoreJournal(data()).list();
+    return static_cast<size_t>(std::count_if(entries.begin(), entries.end(), [](const auto& entry) { return !entry.undone; }));
+  }
   // Nothing that a restore makes is there.
   void expect_nothing_made() {
     EXPECT_EQ(rooms().engine.state("web"), "");
     EXPECT_FALSE(rooms().engine.has_network("shop"));
     EXPECT_FALSE(registry().find("data"));
     EXPECT_THAT(rooms().engine.references(), Not(Contains(test::saved_reference())));
-    EXPECT_THAT(files_in("state/restores"), IsEmpty());
+    EXPECT_EQ(left_to_undo(), 0u);
   }
 
   std::string snapshot_;
   std::map<std::string, std::string> snapshot_of_;
   std::optional<std::string> fault_;
+  bool rival_ = false;  // somebody else makes the container a moment before
 };
 
 TEST_F(RestoreContainer, BringsImageNetworkVolumeAndContainerBack) {
@@ -226,7 +236,7 @@ TEST_F(RestoreContainer, TheJournalUndoesItWhereverItStops) {
     if (registry().find("data")) lose_volume();
     stop_at = point;
     EXPECT_THAT(refusal([&] { restore(); }), HasSubstr("was interrupted"));
-    ASSERT_TRUE(test::eventually([&] { return files_in("state/restores").empty(); }));
+    ASSERT_TRUE(test::eventually([&] { return left_to_undo() == 0; }));
     ASSERT_TRUE(vanishes("data"));
     expect_nothing_made();
   }
@@ -235,6 +245,7 @@ TEST_F(RestoreContainer, TheJournalUndoesItWhereverItStops) {
   EXPECT_EQ(rooms().engine.state("web"), "created") << "it was whole";
   EXPECT_EQ(rooms().read("data", "file"), "from the point");
   base::fault_hook = nullptr;
+  EXPECT_THAT(files_in("state/restores"), IsEmpty()) << "who restores the image has it";
 }
 
 TEST_F(RestoreContainer, AVolumeIsPutBackWhereItStopsBehindTheExchange) {
@@ -258,10 +269,11 @@ TEST_F(RestoreContainer, HalfARestoreIsUndoneAtTheNextStart) {
   RestoreJournal(data()).write({.uuid = uuid,
                                 .container = "web",
                                 .image = test::saved_reference(),
+                                .point = kPoint,
                                 .loads_image = true,
                                 .networks = {"shop", "users"},
                                 .volumes = {{"data", snapshot_of_["data"]}},
-                                .replaced = {}});
+                                .asked = RestoreEntry::Asked::container});
   engine.add_image(test::saved_reference(), {{"davit.point", kPoint}, {"davit.container", "web"}});
   engine.create_network(json{{"Name", "shop"}, {"Driver", "bridge"}, {"Labels", {{"davit.restore", uuid}}}}.dump());
   engine.create_network(json{{"Name", "users"}, {"Driver", "bridge"}}.dump());
@@ -276,8 +288,9 @@ TEST_F(RestoreContainer, HalfARestoreIsUndoneAtTheNextStart) {
 TEST_F(RestoreContainer, AContainerThatWasStartedSinceIsNotUndone) {
   save();
   restore({.reference = "web", .start = true});
-  RestoreJournal(data()).write({.uuid = "1", .container = "web", .image = test::saved_reference(), .loads_image = true,
-                                .networks = {"shop"}, .volumes = {{"data", snapshot_of_["data"]}}, .replaced = {}});
+  RestoreJournal(data()).write({.uuid = "1", .container = "web", .image = test::saved_reference(), .point = kPoint,
+                                .loads_image = true, .networks = {"shop"}, .volumes = {{"data", snapshot_of_["data"]}},
+                                .asked = RestoreEntry::Asked::container});
   manager().start();
   ASSERT_TRUE(test::eventually([&] { return files_in("state/restores").empty(); }));
   EXPECT_EQ(rooms().engine.state("web"), "running");
@@ -291,11 +304,99 @@ TEST_F(RestoreContainer, UndoingPutsBackWhatAVolumeHeld) {
   const std::string safety = rooms().backup("data").snapshot;
   clock_.advance(std::chrono::hours(48));
   rooms().write("data", "file", "half restored");
-  RestoreJournal(data()).write({.uuid = "1", .container = "web", .image = test::saved_reference(), .loads_image = false,
-                                .networks = {}, .volumes = {}, .replaced = {{"data", safety}}});
+  RestoreJournal(data()).write({.uuid = "1", .container = "web", .image = test::saved_reference(),
+                                .replaced = {{"data", safety}}});
   manager().start();
   ASSERT_TRUE(test::eventually([&] { return files_in("state/restores").empty(); }));
   EXPECT_EQ(rooms().read("data", "file"), "before");
+}
+
+TEST_F(RestoreContainer, WhatTheEngineWasStillMakingIsWaitedForAndUndoneInItsOrder) {
+  save();
+  lose_volume();
+  auto& engine = rooms().engine;
+  // Killed while the engine made the container: it asks the volume's driver again, and comes to its end later.
+  const std::string uuid = "11111111-1111-1111-1111-111111111111";
+  RestoreJournal(data()).write({.uuid = uuid,
+                                .container = "web",
+                                .image = test::saved_reference(),
+                                .point = kPoint,
+                                .loads_image = true,
+                                .networks = {"shop"},
+                                .volumes = {{"data", snapshot_of_["data"]}},
+                                .asked = RestoreEntry::Asked::container,
+                                .asked_at = clock_.now()});
+  engine.add_image(test::saved_reference(), {{"davit.point", kPoint}, {"davit.container", "web"}});
+  engine.create_network(json{{"Name", "shop"}, {"Driver", "bridge"}, {"Labels", {{"davit.restore", uuid}}}}.dump());
+  engine.create_volume(json{{"Name", "data"}, {"Driver", "davit:latest"}}.dump());
+  const auto count = [&](const std::string& wanted) {
+    const auto calls = engine.calls();
+    return std::count(calls.begin(), calls.end(), wanted);
+  };
+  manager().start();
+  ASSERT_TRUE(test::eventually([&] { return count("inspect_container web") >= 3; }));
+  EXPECT_TRUE(registry().find("data")) << "the container that comes would make an empty one";
+  EXPECT_TRUE(engine.has_network("shop"));
+  engine.create_container("web", json{{"Image", test::saved_reference()}}.dump());
+  ASSERT_TRUE(test::eventually([&] { return left_to_undo() == 0; }));
+  expect_nothing_made();
+  EXPECT_THAT(files_in("state/restores"), IsEmpty());
+}
+
+TEST_F(RestoreContainer, AnImageThatComesAfterTheUndoingIsTakenAway) {
+  save();
+  lose_volume();
+  auto& engine = rooms().engine;
+  const auto add_image = [&] {
+    engine.add_image(test::saved_reference(), {{"davit.point", kPoint}, {"davit.container", "web"}});
+  };
+  const auto leave_late = [&] {
+    // What a davit leaves that was killed with the whole stream sent.
+    RestoreJournal(data()).write({.uuid = "1", .container = "web", .image = test::saved_reference(), .point = kPoint,
+                                  .loads_image = true, .asked = RestoreEntry::Asked::image, .asked_at = clock_.now()});
+    manager().start();
+    ASSERT_TRUE(test::eventually([&] { return left_to_undo() == 0; }));
+    ASSERT_THAT(files_in("state/restores"), ElementsAre("1.json"));
+  };
+  leave_late();
+  remove_late_images(rooms().context, {});
+  ASSERT_THAT(files_in("state/restores"), ElementsAre("1.json")) << "it may still come";
+  add_image();
+  remove_late_images(rooms().context, {});
+  EXPECT_THAT(engine.references(), Not(Contains(test::saved_reference())));
+  EXPECT_THAT(files_in("state/restores"), IsEmpty());
+
+  // Nobody waits for ever.
+  leave_late();
+  clock_.advance(std::chrono::hours(2));
+  remove_late_images(rooms().context, {});
+  EXPECT_THAT(files_in("state/restores"), IsEmpty());
+
+  // The next restore needs it, and has it.
+  leave_late();
+  restore();
+  EXPECT_THAT(files_in("state/restores"), IsEmpty());
+  remove_late_images(rooms().context, {});
+  EXPECT_THAT(engine.references(), Contains(test::saved_reference()));
+}
+
+TEST_F(RestoreContainer, AnImageThatAVolumeBroughtIsNotUndone) {
+  save();
+  rooms().create("copy", {{"from", snapshot_of_["data"]}});
+  ASSERT_TRUE(test::eventually([&] { return registry().find("copy")->images.size() == 1 && rooms().engine.find_image(test::saved_reference()); }));
+  RestoreJournal(data()).write({.uuid = "1", .container = "web", .image = test::saved_reference(), .point = kPoint,
+                                .loads_image = true, .asked = RestoreEntry::Asked::image, .asked_at = clock_.now()});
+  manager().start();
+  ASSERT_TRUE(test::eventually([&] { return files_in("state/restores").empty(); }));
+  EXPECT_THAT(rooms().engine.references(), Contains(test::saved_reference()));
+}
+
+TEST_F(RestoreContainer, ARefusedNameTakesNothingFromWhoHasIt) {
+  save();
+  lose_volume();
+  rival_ = true;
+  EXPECT_THAT(refusal([&] { restore(); }), HasSubstr("the name web is in use"));
+  EXPECT_EQ(rooms().engine.state("web"), "created");
 }
 
 }  // namespace

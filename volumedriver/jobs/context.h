@@ -1,6 +1,7 @@
 // What every job works with; made once by the daemon, outlives all jobs.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <optional>
 #include <string>
@@ -25,6 +26,9 @@ struct Context {
   std::string data_directory;
   std::string version;
   ImageTurns image_turns = {};
+  // How long an engine may be at a call whose davit is gone. Docker's last try at a plugin that died begins 15 s after
+  // the first.
+  std::chrono::milliseconds engine_goes_on{30'000};
 
   std::string host() const;          // DAVIT_HOSTNAME, else the host's name
   base::Zone zone() const;           // TZ, else the host's

@@ -1,5 +1,6 @@
 // Who loads which image into the engine: one at a time for each name, since a volume and a container of the same point,
-// asked for together, both want it. Whoever comes second finds it loaded. Any thread may call anything.
+// asked for together, both want it. Whoever comes second finds it loaded. Who takes an image away takes a turn, too, so
+// that nobody loses what it has just found. Any thread may call anything.
 #pragma once
 
 #include <condition_variable>

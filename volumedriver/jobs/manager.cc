@@ -7,6 +7,7 @@
 #include "jobs/forget.h"
 #include "jobs/ping.h"
 #include "jobs/references.h"
+#include "jobs/restore_journal.h"
 
 namespace davit::jobs {
 
@@ -30,7 +31,10 @@ Manager::Manager(Context& context, Hooks hooks)
       commits_(context.engine, context.clock, context.data_directory),
       last_backups_([this](const std::string& uuid) { start_last_backup(uuid); }),
       images_(context, queue_),
-      watch_([this] { look_at_containers(); }),
+      watch_([this] {
+        look_at_containers();
+        look_at_late_images();
+      }),
       queue_([this](JobClass job_class) {
         switch (job_class) {
           case JobClass::backup: return static_cast<unsigned>(context_.settings.number("DAVIT_JOBS"));
@@ -40,7 +44,14 @@ Manager::Manager(Context& context, Hooks hooks)
           case JobClass::upkeep: break;
         }
         return 1u;
-      }) {}
+      }) {
+  // Here, since nobody can ask for a restore yet.
+  try {
+    RestoreJournal(context_.data_directory).tidy();
+  } catch (const base::Error& error) {
+    spdlog::warn("cannot clear the journal of restores: {}", error.what());
+  }
+}
 
 Manager::~Manager() { stop(); }
 

@@ -192,7 +192,10 @@ class Manager : public Operations {
   // Those volumes of the container that are just being brought back.
   void wait_for_volumes(const RestoreContainerRequest& request, Job& job);
   void start_undoing_restores();
-  void undo_restore(const RestoreEntry& entry, Job& job);
+  void undo_until_done(const std::string& container, Job& job);
+  // What restores of the container left half made; on the job that has the container.
+  void undo_leftovers(const std::string& container, Job& job);
+  void look_at_late_images();
   std::unique_ptr<RepositoryAccess::Hold> hold_for(Job& job,
                                                    RepositoryAccess::Use use = RepositoryAccess::Use::write);
   std::string prune_path() const { return context_.data_directory + "/state/prune.json"; }

@@ -8,6 +8,7 @@
 #include "jobs/references.h"
 #include "jobs/restore_container.h"
 #include "jobs/restore_volume.h"
+#include "jobs/undo_restore.h"
 #include "jobs/watch.h"
 
 namespace davit::jobs {
@@ -58,6 +59,11 @@ VolumeWork Manager::volume_work() {
                    job.stop.get_token(), saved);
   };
   work.cancel = [this](const std::string& uuid) { cancel(uuid); };
+  work.remove = [this](const std::string& name, Job& job) {
+    const volumes::Volume removed = context_.registry.remove(name, false);
+    volume_was_removed(removed);
+    context_.registry.sweep([&job] { return job.stop.stop_requested(); });
+  };
   return work;
 }
 
@@ -91,9 +97,10 @@ RestoreContainerOutcome Manager::restore_container(const RestoreContainerRequest
   while (!*mine) {
     const auto job = queue_.submit(
         request.dry_run ? "dry run of " + job_key(name) : job_key(name), "restore of the container", JobClass::container,
-        [this, request, outcome, mine](Job& job) {
+        [this, request, name, outcome, mine](Job& job) {
           *mine = true;
           bool undone = true;
+          if (!request.dry_run) undo_leftovers(name, job);
           try {
             if (!request.dry_run) wait_for_volumes(request, job);
             *outcome = jobs::restore_container(context_, request, volume_work(), job, undone);
@@ -116,31 +123,47 @@ RestoreContainerOutcome Manager::restore_container(const RestoreContainerRequest
 void Manager::start_undoing_restores() {
   try {
     for (const RestoreEntry& entry : RestoreJournal(context_.data_directory).list())
-      queue_.submit(job_key(entry.container), "undoing the restore", JobClass::container,
-                    [this, entry](Job& job) { undo_restore(entry, job); });
+      if (!entry.undone)
+        queue_.submit(job_key(entry.container), "undoing the restore", JobClass::container,
+                      [this, container = entry.container](Job& job) { undo_until_done(container, job); });
   } catch (const base::Error& error) {
     spdlog::error("half a restore of a container cannot be undone now: {}", error.what());
   }
 }
 
 // Until the engine answers: it may start after davit does, and a plugin before its engine.
-void Manager::undo_restore(const RestoreEntry& entry, Job& job) {
+void Manager::undo_until_done(const std::string& container, Job& job) {
   auto pause = kFirstPause;
   for (;;) {
     try {
-      undo_container_restore(context_, entry, volume_work(), job);
+      undo_leftovers(container, job);
       return;
     } catch (const base::IoError& error) {
       if (job.stop.stop_requested()) throw base::Cancelled();
       job.set_phase("undoing it waits for the engine");
-      spdlog::warn("undoing half a restore of the container {} is tried again in {} s: {}", entry.container, pause.count(),
+      spdlog::warn("undoing half a restore of the container {} is tried again in {} s: {}", container, pause.count(),
                    error.what());
     } catch (const base::Error& error) {
-      spdlog::error("half a restore of the container {} cannot be undone: {}; the next start tries again", entry.container,
+      spdlog::error("half a restore of the container {} cannot be undone: {}; the next start tries again", container,
                     error.what());
       throw;
     }
     job.pause(std::exchange(pause, std::min(pause * 2, kLongestPause)));
+  }
+}
+
+// The journal is read by the job that has the container: an entry that another one had a moment ago may be whole by now.
+void Manager::undo_leftovers(const std::string& container, Job& job) {
+  for (const RestoreEntry& entry : RestoreJournal(context_.data_directory).list())
+    if (entry.container == container && !entry.undone) undo_container_restore(context_, entry, volume_work(), job);
+}
+
+void Manager::look_at_late_images() {
+  try {
+    remove_late_images(context_, stopping_.get_token());
+  } catch (const base::Cancelled&) {
+  } catch (const std::exception& error) {
+    spdlog::debug("images of restores that were undone cannot be looked for: {}", error.what());
   }
 }
 

@@ -10,7 +10,8 @@
 #include "jobs/container_plan.h"
 #include "jobs/either_stop.h"
 #include "jobs/load_image.h"
-#include "jobs/network_spec.h"
+#include "jobs/points.h"
+#include "jobs/undo_restore.h"
 
 namespace davit::jobs {
 
@@ -50,6 +51,7 @@ RestoreEntry entry_of(const ContainerPlan& plan, const std::string& uuid) {
   entry.uuid = uuid;
   entry.container = plan.name;
   entry.image = plan.image;
+  entry.point = point_of(plan.snapshot);
   entry.loads_image = plan.loads_image;
   for (const auto& [name, body] : plan.networks) entry.networks.push_back(name);
   for (const VolumeStep& step : plan.volumes)
@@ -80,7 +82,7 @@ class Restore {
   void run(const repo::Repository& repository, std::stop_token lost) {
     journal_.write(entry_);
     base::fault_point("container:journal");
-    outcome_.image_loaded = ensure_image(context_, repository, plan_.snapshot, job_, lost).loaded;
+    load_image(repository, lost);
     base::fault_point("container:image");
     go_on(lost);
     make_networks();
@@ -91,6 +93,7 @@ class Restore {
     go_on(lost);
     // From here on it is whole.
     journal_.remove(entry_.uuid);
+    forget_late_images(context_, plan_.image);
     base::fault_point("container:done");
   }
 
@@ -117,15 +120,38 @@ class Restore {
   }
 
  private:
+  using Asked = RestoreEntry::Asked;
+
+  void ask(Asked what, const std::string& name = "") {
+    entry_.asked = what;
+    entry_.asked_name = name;
+    entry_.asked_at = context_.clock.now();
+    journal_.write(entry_);
+  }
+  void answered() {
+    entry_.asked = Asked::nothing;
+    journal_.write(entry_);
+  }
+
   void go_on(const std::stop_token& lost) const {
     if (job_.stop.stop_requested()) throw base::Cancelled();
     if (lost.stop_requested()) throw base::IoError("the lock on the repository was lost: try again", 0, true);
   }
 
+  void load_image(const repo::Repository& repository, const std::stop_token& lost) {
+    ask(Asked::image);
+    outcome_.image_loaded = ensure_image(context_, repository, plan_.snapshot, job_, lost).loaded;
+    // One that another restore loads at this moment is of both: it goes with the last of them.
+    entry_.loads_image = outcome_.image_loaded || is_loaded_by_another(context_, entry_);
+    answered();
+  }
+
   void make_networks() {
     for (const auto& [name, body] : plan_.networks) {
       job_.set_phase("making network " + name);
+      ask(Asked::network, name);
       engine_.create_network(body);
+      answered();
       base::fault_point("container:network");
     }
   }
@@ -135,7 +161,9 @@ class Restore {
     for (const VolumeStep& step : plan_.volumes) {
       if (step.action != Action::make && step.action != Action::adopt) continue;
       job_.set_phase("making volume " + step.name);
+      ask(Asked::volume, step.name);
       engine_.create_volume(volume_body(plan_, step));
+      answered();
       base::fault_point("container:volume");
       if (!context_.registry.find(step.name))
         throw base::Conflict("the engine made the volume " + step.name + " with its driver " + plan_.volume_driver +
@@ -148,7 +176,9 @@ class Restore {
 
   void make_container() {
     job_.set_phase("making the container");
-    outcome_.id = engine_.create_container(plan_.name, plan_.spec.body);
+    ask(Asked::container);
+    entry_.container_id = outcome_.id = engine_.create_container(plan_.name, plan_.spec.body);
+    answered();
     base::fault_point("container:created");
     for (const auto& [network, body] : plan_.spec.connections) {
       engine_.connect_network(network, body);
@@ -182,91 +212,7 @@ class Restore {
   const RestoreJournal journal_;
 };
 
-// ---- undoing
-
-// False: it was used meanwhile, so somebody took it as it is.
-bool undo_container(engine::Engine& engine, const RestoreEntry& entry) {
-  try {
-    const auto details = engine.inspect_container(entry.container);
-    if (details.image != entry.image) return true;  // another one has the name by now
-    const bool never_started = details.started_at.empty() || details.started_at.starts_with("0001-");
-    if (details.running || !never_started) return false;
-    engine.remove_container(details.id, false);
-  } catch (const base::NotFound&) {
-  }
-  return true;
-}
-
-void undo_volume(Context& context, const RestoreEntry::Volume& made, const VolumeWork& volumes) {
-  // The engine may still be at the create that a killed davit asked for, and ask its driver again. This waits for it.
-  context.engine->find_volume(made.name);
-  const auto volume = context.registry.find(made.name);
-  const auto from = volume ? volume->requested.find("from") : volumes::OptionMap::const_iterator();
-  if (!volume || from == volume->requested.end() || from->second != made.snapshot) return;  // none, or another one
-  // What was just restored is in the repository: no last backup of it.
-  context.registry.update(volume->uuid, [](volumes::Volume& record) { record.options["final-backup"] = "false"; });
-  if (volume->state == volumes::State::restoring) volumes.cancel(volume->uuid);
-  try {
-    context.engine->remove_volume(made.name);
-  } catch (const base::Conflict& error) {
-    spdlog::warn("the volume {} of a restore that was given up is used by now, and stays: {}", made.name, error.what());
-    return;
-  }
-  // An engine that had not noted it yet did not ask the driver to remove it.
-  if (const auto left = context.registry.find_uuid(volume->uuid); left && left->state != volumes::State::removed)
-    context.registry.remove(made.name, false);
-}
-
-void undo_network(engine::Engine& engine, const std::string& name, const std::string& uuid) {
-  const auto network = engine.find_network(name);
-  if (!network || read_network(*network).restore != uuid) return;
-  try {
-    engine.remove_network(name);
-  } catch (const base::IoError&) {
-    throw;
-  } catch (const base::Error& error) {
-    spdlog::warn("the network {} of a restore that was given up is used by now, and stays: {}", name, error.what());
-  }
-}
-
 }  // namespace
-
-void undo_container_restore(Context& context, const RestoreEntry& entry, const VolumeWork& volumes, Job& job) {
-  if (context.engine == nullptr) throw base::IoError("no container engine is known: set DOCKER_HOST", 0);
-  const RestoreJournal journal(context.data_directory);
-  job.set_phase("undoing");
-  if (!undo_container(*context.engine, entry)) {
-    spdlog::warn("the restore of the container {} was cut off, but the container was started since: it stays", entry.container);
-    journal.remove(entry.uuid);
-    return;
-  }
-  base::fault_point("undo:container");
-  for (const auto& replaced : entry.replaced) {
-    const auto volume = context.registry.find(replaced.name);
-    if (!volume || volume->state != volumes::State::ready) continue;
-    try {
-      volumes.replace(replaced.name, replaced.safety, [](const std::string&) {}, job);
-    } catch (const base::IoError&) {
-      throw;
-    } catch (const base::Error& error) {
-      spdlog::error("the volume {} cannot be put back ({}): what it held before is in the snapshot {}", replaced.name,
-                    error.what(), short_id(replaced.safety));
-    }
-  }
-  for (const auto& made : entry.volumes) undo_volume(context, made, volumes);
-  base::fault_point("undo:volumes");
-  for (const auto& network : entry.networks) undo_network(*context.engine, network, entry.uuid);
-  base::fault_point("undo:networks");
-  if (entry.loads_image) {
-    try {
-      context.engine->remove_image(entry.image);
-    } catch (const base::Conflict& error) {
-      spdlog::warn("the image {} is used by now, and stays: {}", entry.image, error.what());
-    }
-  }
-  journal.remove(entry.uuid);
-  spdlog::info("half a restore of the container {} is undone", entry.container);
-}
 
 RestoreContainerOutcome restore_container(Context& context, const RestoreContainerRequest& request,
                                           const VolumeWork& volumes, Job& job, bool& undone) {
@@ -294,7 +240,12 @@ RestoreContainerOutcome restore_container(Context& context, const RestoreContain
     spdlog::error("the restore of the container {} failed and is undone: {}", plan.name, error.what());
     undone = false;
     const auto original = std::current_exception();
+    if (dynamic_cast<const base::IoError*>(&error) == nullptr)
+      entry.asked = RestoreEntry::Asked::nothing;  // it refused
+    else if (dynamic_cast<const engine::NoAnswer*>(&error) == nullptr)
+      entry.asked_at = {};  // it failed by itself: what it made, if anything, is there
     try {
+      RestoreJournal(context.data_directory).write(entry);
       undo_container_restore(context, entry, volumes, job);
       undone = true;
     } catch (const std::exception& later) {
