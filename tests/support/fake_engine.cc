@@ -141,6 +141,12 @@ void FakeEngine::set(const std::string& volume, const std::string& name, const s
 
 void FakeEngine::on_call(Hook hook) { world_.lock()->called = std::move(hook); }
 void FakeEngine::on_done(Hook hook) { world_.lock()->done = std::move(hook); }
+void FakeEngine::drive_volumes(MakeVolume make, Hook remove) {
+  world_.with([&](World& world) {
+    world.make_volume = std::move(make);
+    world.remove_volume = std::move(remove);
+  });
+}
 void FakeEngine::on_stream(std::function<void(const std::string&, uint64_t)> hook) {
   world_.lock()->streamed = std::move(hook);
 }
@@ -295,8 +301,13 @@ void FakeEngine::unpause(const std::string& id) {
 }
 
 std::string FakeEngine::create_container(const std::string& name, const std::string& body_json) {
-  return during("create_container " + name, [&](World& world) {
+  const std::string call = "create_container " + name;
+  begin(call);
+  world_.with([&](World& world) { world.begin({"create_container", name, body_json}); });
+  make_volumes_of(body_json);
+  const std::string made = world_.with([&](World& world) {
     const json body = json::parse(body_json);
+    world.unfinished = {};
     for (const auto& [id, each] : world.containers)
       if (each.container.name == name) throw Conflict("the engine refused it: the name " + name + " is in use");
     const std::string image = body.at("Image").get<std::string>();
@@ -330,6 +341,8 @@ std::string FakeEngine::create_container(const std::string& name, const std::str
     world.keep();
     return id;
   });
+  end(call);
+  return made;
 }
 
 void FakeEngine::start_container(const std::string& id) {

@@ -55,10 +55,18 @@ class FakeEngine : public engine::Engine {
   enum class Killed { never, paused, dangling };
   void kill_in_commit(Killed how) { world_.lock()->killed = how; }
 
+  // The volumes' driver: asked by what makes and removes volumes, and by a container that names one which is not there.
+  using MakeVolume = std::function<void(const std::string& name, const std::map<std::string, std::string>& options)>;
+  void drive_volumes(MakeVolume make, std::function<void(const std::string& name)> remove);
+
   // From here on what it has stands in this file, and is taken from it now: so it outlives a process that is killed,
   // as engines do. Each call then passes the fault points "engine:called" and "engine:done", and a commit
-  // "engine:paused" and "engine:made": who dies there dies together with the engine.
+  // "engine:paused" and "engine:made": who dies there dies together with the engine, unless that goes on.
   void persist_in(const std::string& path);
+  // What the engine was making for a process that died: "create_network shop", or "".
+  std::string unfinished();
+  // As an engine that lives does it.
+  void finish();
 
   // ---- what became of it
   std::vector<std::string> calls();
@@ -113,6 +121,9 @@ class FakeEngine : public engine::Engine {
     std::vector<std::string> layers;
   };
   using Hook = std::function<void(const std::string&)>;
+  struct Unfinished {
+    std::string call, name, body;
+  };
   struct World {
     std::map<std::string, ContainerState> containers;  // by ID
     std::map<std::string, ImageState> images;          // by ID
@@ -124,6 +135,9 @@ class FakeEngine : public engine::Engine {
     std::function<void(const std::string&, uint64_t)> streamed;
     uint64_t next = 1;  // IDs and starts
     std::string path;   // "": in memory only
+    Unfinished unfinished;
+    MakeVolume make_volume;
+    Hook remove_volume;
 
     void keep() const;  // writes the file, if there is one
     void load();
@@ -135,6 +149,7 @@ class FakeEngine : public engine::Engine {
     ImageState* find(const std::string& reference_or_id);
     std::string add_image(const std::vector<std::string>& references, const engine::Labels& labels,
                           const std::vector<std::string>& layers);
+    void begin(const Unfinished& what);
     void take_reference(const std::string& reference);
     std::string stream_of(const ImageState& image) const;
   };
@@ -158,6 +173,8 @@ class FakeEngine : public engine::Engine {
       return result;
     }
   }
+  void make_volumes_of(const std::string& body_json);
+  std::vector<std::string> unpack(const std::string& stream);
   void begin(const std::string& call);
   void end(const std::string& call);
 

@@ -90,6 +90,13 @@ std::vector<std::string> FakeEngine::load_image(const wire::BodySource& tar, std
     throw IoError("a load said " + std::to_string(*tar.size_bytes) + " bytes and sent " +
                       std::to_string(stream.size()),
                   0, false);
+  world_.with([&](World& world) { world.begin({"load_image", "", stream}); });
+  const auto loaded = unpack(stream);
+  end(call);
+  return loaded;
+}
+
+std::vector<std::string> FakeEngine::unpack(const std::string& stream) {
   const auto files = tar_files(stream);
   std::vector<std::string> loaded;
   try {
@@ -110,7 +117,10 @@ std::vector<std::string> FakeEngine::load_image(const wire::BodySource& tar, std
   } catch (const std::out_of_range&) {
     throw IoError("the engine cannot load the image: a file that its manifest names is missing", 0, false);
   }
-  end(call);
+  world_.with([](World& world) {
+    world.unfinished = {};
+    world.keep();
+  });
   return loaded;
 }
 
@@ -179,6 +189,8 @@ std::optional<std::string> FakeEngine::find_network(const std::string& name) {
 std::string FakeEngine::create_network(const std::string& body_json) {
   const std::string name = name_in(body_json);
   return during("create_network " + name, [&](World& world) {
+    world.begin({"create_network", name, body_json});
+    world.unfinished = {};
     if (!world.networks.emplace(name, body_json).second)
       throw Conflict("the engine refused it: network with name " + name + " already exists");
     return world.make_id();
@@ -204,17 +216,51 @@ std::optional<std::string> FakeEngine::find_volume(const std::string& name) {
 }
 
 void FakeEngine::create_volume(const std::string& body_json) {
-  const std::string name = name_in(body_json);
-  during("create_volume " + name, [&](World& world) { world.volumes.try_emplace(name, body_json); });
+  const std::string name = name_in(body_json), call = "create_volume " + name;
+  begin(call);
+  const auto make = world_.with([&](World& world) {
+    world.begin({"create_volume", name, body_json});
+    return world.volumes.contains(name) ? nullptr : world.make_volume;
+  });
+  if (make) make(name, json::parse(body_json).value("DriverOpts", std::map<std::string, std::string>()));
+  world_.with([&](World& world) {
+    world.unfinished = {};
+    world.volumes.try_emplace(name, body_json);
+    world.keep();
+  });
+  end(call);
+}
+
+// As engines do: a name that is not there is a new volume.
+void FakeEngine::make_volumes_of(const std::string& body_json) {
+  const json binds = json::parse(body_json).value("HostConfig", json::object()).value("Binds", json::array());
+  for (const json& bind : binds) {
+    const std::string text = bind, name = text.substr(0, text.find(':'));
+    const auto make = world_.with([&](World& world) { return world.volumes.contains(name) ? nullptr : world.make_volume; });
+    if (!make || name.empty() || name.front() == '/') continue;
+    make(name, {});
+    world_.with([&](World& world) {
+      world.volumes.try_emplace(name, json{{"Name", name}, {"Driver", "davit:latest"}}.dump());
+      world.keep();
+    });
+  }
 }
 
 void FakeEngine::remove_volume(const std::string& name) {
-  during("remove_volume " + name, [&](World& world) {
+  const std::string call = "remove_volume " + name;
+  begin(call);
+  const auto remove = world_.with([&](World& world) {
     for (const auto& [id, each] : world.containers)
       for (const auto& mount : each.container.volumes)
         if (mount.name == name) throw Conflict("the engine refused it: volume is in use - " + each.container.name);
-    world.volumes.erase(name);
+    return world.volumes.contains(name) ? world.remove_volume : nullptr;
   });
+  if (remove) remove(name);
+  world_.with([&](World& world) {
+    world.volumes.erase(name);
+    world.keep();
+  });
+  end(call);
 }
 
 }  // namespace davit::test

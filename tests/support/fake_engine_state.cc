@@ -2,6 +2,7 @@
 #include <cstdio>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "base/bytes.h"
 #include "base/fault.h"
@@ -18,7 +19,12 @@ void FakeEngine::World::passes(const char* fault_point) const {
 
 void FakeEngine::World::keep() const {
   if (path.empty()) return;
-  json file = {{"next", next}, {"containers", json::array()}, {"images", json::array()}};
+  json file = {{"next", next},
+               {"containers", json::array()},
+               {"images", json::array()},
+               {"networks", networks},
+               {"volumes", volumes},
+               {"unfinished", {unfinished.call, unfinished.name, base::base64(base::as_bytes(unfinished.body))}}};
   for (const auto& [id, each] : containers) {
     json mounts = json::array();
     for (const auto& mount : each.container.volumes) mounts.push_back(mount.name);
@@ -30,6 +36,8 @@ void FakeEngine::World::keep() const {
                                   {"labels", each.container.labels},
                                   {"volumes", mounts},
                                   {"started_at", each.started_at},
+                                  {"networks", each.networks},
+                                  {"body", each.body},
                                   {"layer", base::base64(base::as_bytes(each.layer))}});
   }
   for (const auto& [id, each] : images) {
@@ -52,6 +60,10 @@ void FakeEngine::World::load() {
   if (!bytes) return;
   const json file = json::parse(base::as_text(*bytes));
   next = file.at("next");
+  networks = file.at("networks").get<std::map<std::string, std::string>>();
+  volumes = file.at("volumes").get<std::map<std::string, std::string>>();
+  const json& left = file.at("unfinished");
+  unfinished = {left.at(0), left.at(1), text(left.at(2))};
   for (const json& each : file.at("containers")) {
     ContainerState state;
     state.container.id = each.at("id");
@@ -66,6 +78,8 @@ void FakeEngine::World::load() {
     }
     state.started_at = each.at("started_at");
     state.layer = text(each.at("layer"));
+    state.networks = each.at("networks").get<std::vector<std::string>>();
+    state.body = each.at("body");
     containers.insert_or_assign(state.container.id, std::move(state));
   }
   for (const json& each : file.at("images")) {
@@ -78,6 +92,26 @@ void FakeEngine::World::load() {
     for (const json& layer : each.at("layers")) state.layers.push_back(text(layer));
     images.insert_or_assign(state.image.id, std::move(state));
   }
+}
+
+void FakeEngine::World::begin(const Unfinished& what) {
+  unfinished = what;
+  keep();
+  passes("engine:begun");
+}
+
+std::string FakeEngine::unfinished() {
+  return world_.with([](const World& world) {
+    return world.unfinished.call.empty() ? "" : world.unfinished.call + " " + world.unfinished.name;
+  });
+}
+
+void FakeEngine::finish() {
+  const Unfinished left = world_.with([](World& world) { return std::exchange(world.unfinished, {}); });
+  if (left.call == "create_container") create_container(left.name, left.body);
+  if (left.call == "create_network") create_network(left.body);
+  if (left.call == "create_volume") create_volume(left.body);
+  if (left.call == "load_image") unpack(left.body);
 }
 
 void FakeEngine::persist_in(const std::string& path) {
