@@ -4,6 +4,7 @@
 #   davit_up [KEY=VALUE…]    installs and starts it; its data directory is $(davit_data), its settings KEY=VALUE
 #   davit ARGUMENT…          the client, inside the machine
 #   davit_kill               kill -9 of the daemon;  davit_start: Podman's daemon again (Docker's engine does that itself)
+#   davit_comes_back PID     waits until it answers again after somebody else killed it
 #   repository_restic ARG…   the stock restic, on this machine's repository
 # DAVIT_BUILD names the build that is tried (build/release).
 
@@ -97,6 +98,10 @@ davit_kill() {
   pid=$(davit_pid)
   [ -n "$pid" ] || die "no davitd runs"
   machine_run sh -c 'kill -KILL "$1"' sh "$pid"
+  davit_comes_back "$pid"
+}
+davit_comes_back() { # PID that was killed
+  local pid=$1
   wait_until 30 "end of davitd $pid" davit_gone "$pid"
   if engine_is podman; then
     wait_until 30 "end of its parent" machine_dead davitd
