@@ -99,10 +99,12 @@ RestoreContainerOutcome Manager::restore_container(const RestoreContainerRequest
         request.dry_run ? "dry run of " + job_key(name) : job_key(name), "restore of the container", JobClass::container,
         [this, request, name, outcome, mine](Job& job) {
           *mine = true;
-          bool undone = true;
-          if (!request.dry_run) undo_leftovers(name, job);
+          bool undone = false;
           try {
-            if (!request.dry_run) wait_for_volumes(request, job);
+            if (!request.dry_run) {
+              undo_leftovers(name, job);
+              wait_for_volumes(request, job);
+            }
             *outcome = jobs::restore_container(context_, request, volume_work(), job, undone);
           } catch (...) {
             if (!undone && !job.stop.stop_requested()) job.when_finished([this] { start_undoing_restores(); });

@@ -73,7 +73,7 @@ bool is_wanted_by_others(const Context& context, const RestoreEntry& entry) {
 
 // False: it may still come.
 bool undo_image(Context& context, const RestoreEntry& entry, const std::stop_token& stop) {
-  if (!entry.loads_image) return true;
+  if (!entry.loads_image || is_wanted_by_others(context, entry)) return true;
   const auto turn = context.image_turns.take(entry.image, stop);
   if (is_wanted_by_others(context, entry)) return true;
   const auto image = context.engine->find_image(entry.image);
