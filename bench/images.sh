@@ -24,11 +24,11 @@ measure() { # JOB TOOL COMMAND…: what was stored is the growth of $stored
 }
 size() { { find "$stored" -type f -printf '%s\n' 2>/dev/null || true; } | awk '{ sum += $1 } END { print sum + 0 }'; }
 
-# zstd has the processors to itself from the engine's first byte on, as in a user's pipe.
 save() { engine save $reference | zstd -q -f -3 -T0 -o "$archive"; }
 load() { zstd -d -q -c "$archive" | engine load >/dev/null; }
 commit() { engine commit app $reference >/dev/null; }
 create() { engine create --name app --network none $reference >/dev/null; }
+differences() { engine diff app >/dev/null; }
 drain() { engine save $reference | cat >/dev/null; }
 
 with_davit() { # JOB
@@ -41,6 +41,7 @@ by_hand() { # JOB
   measure "$1" commit commit
   measure "$1" zstd save
   measure "$1" save drain
+  measure "$1" changes differences
   engine rmi $reference >/dev/null
 }
 both() { # JOB
