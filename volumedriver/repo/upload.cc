@@ -17,6 +17,7 @@
 #include "crypto/seal.h"
 #include "crypto/sha256.h"
 #include "repo/codec.h"
+#include "repo/growing_pack.h"
 #include "repo/index_file.h"
 #include "repo/pack_header.h"
 #include "repo/pending.h"
@@ -37,61 +38,6 @@ constexpr size_t kMaxBlobsPerPack = 65'536;
 constexpr size_t kMaxLoneHeader = 128;
 // A pack's offsets and lengths have 32 bits.
 constexpr size_t kMaxBlob = 0xf000'0000;
-
-// Small packs are put as a whole; one that grows beyond this becomes a draft in the store.
-constexpr size_t kHeadSize = 1 << 20;
-
-struct Pack {
-  Bytes head;                           // all of it, while there is no draft
-  std::unique_ptr<store::Draft> draft;  // holds what `hash` has seen
-  crypto::Sha256 hash;
-  size_t size_bytes = 0;
-  std::vector<PackBlob> blobs;
-
-  void add(store::Store& store, size_t expected_bytes, PackBlob blob, ByteView sealed) {
-    blob.offset_bytes = static_cast<uint32_t>(size_bytes);
-    blob.length_bytes = static_cast<uint32_t>(sealed.size());
-    append(store, expected_bytes, sealed);
-    blobs.push_back(blob);
-  }
-
-  void append(store::Store& store, size_t expected_bytes, ByteView bytes) {
-    size_bytes += bytes.size();
-    if (!draft && size_bytes <= kHeadSize) return base::append(head, bytes);
-    if (!draft) {
-      draft = store.begin_draft(store::Kind::data, expected_bytes);
-      flush(head);
-      head = {};
-    }
-    flush(bytes);
-  }
-
-  // The bytes of one of its blobs.
-  void read(const PackBlob& blob, Bytes& out) const {
-    out.resize(blob.length_bytes);
-    if (draft)
-      draft->read(blob.offset_bytes, out);
-    else
-      std::copy_n(head.begin() + blob.offset_bytes, out.size(), out.begin());
-  }
-
-  // Its name and where it lies from here on, in the store.
-  Id put(store::Store& store) {
-    if (!draft) hash.update(head);
-    const Id id = hash.finish();
-    if (draft)
-      draft->commit({store::Kind::data, id});
-    else
-      store.put({store::Kind::data, id}, ByteView(head));
-    return id;
-  }
-
- private:
-  void flush(ByteView bytes) {
-    hash.update(bytes);
-    draft->append(bytes);
-  }
-};
 
 // Buffers that are used again: a fresh one of this size costs a page fault every 4 KiB. Of what
 // large blobs left behind only the first part is kept.
@@ -142,7 +88,7 @@ struct NewIndex {
 struct UploadSession::State {
   struct OpenPack {
     std::mutex mutex;
-    std::unique_ptr<Pack> pack;  // null: nothing in it yet
+    std::unique_ptr<GrowingPack> pack;  // null: nothing in it yet
   };
   // A blob's bytes: plain, or the zstd frame of `plain_size` of them.
   struct Content {
@@ -164,13 +110,13 @@ struct UploadSession::State {
   void verify(BlobType type, const Id& id, bool compressed, ByteView sealed, size_t plain_size);
   // Locked, by chance or because nobody else is at it.
   OpenPack& choose_pack(BlobType type, std::unique_lock<std::mutex>& lock);
-  void submit(std::unique_ptr<Pack> pack);
+  void submit(std::unique_ptr<GrowingPack> pack);
   void submit_rests();
   // What a pack comes to, more or less.
   size_t expected_bytes() const;
 
   // The uploading threads' part.
-  void upload(Pack& pack);
+  void upload(GrowingPack& pack);
   void write_index(NewIndex index);
 
   // Constant.
@@ -186,7 +132,7 @@ struct UploadSession::State {
   Buffers scratch;
   std::array<std::array<OpenPack, 2>, 2> open;  // by type; which of the two is left to chance
   base::Synchronized<NewIndex> new_index;
-  base::BoundedQueue<std::unique_ptr<Pack>> queue;
+  base::BoundedQueue<std::unique_ptr<GrowingPack>> queue;
 
   bool finished = false;  // the owner's
 
@@ -270,14 +216,14 @@ void UploadSession::State::store_blob(BlobType type, const Id& id, const Content
       .id = id,
       .plain_length_bytes = compressed ? static_cast<uint32_t>(content.plain_size) : 0};
   const size_t length = sealed.bytes.size();
-  std::unique_ptr<Pack> full;
+  std::unique_ptr<GrowingPack> full;
   if (length >= options.pack_size_bytes) {
-    full = std::make_unique<Pack>();
+    full = std::make_unique<GrowingPack>();
     full->add(repository.store(), length + kMaxLoneHeader, blob, sealed.bytes);
   } else {
     std::unique_lock<std::mutex> lock;
     OpenPack& place = choose_pack(type, lock);
-    if (!place.pack) place.pack = std::make_unique<Pack>();
+    if (!place.pack) place.pack = std::make_unique<GrowingPack>();
     place.pack->add(repository.store(), expected_bytes(), blob, sealed.bytes);
     if (place.pack->size_bytes >= options.pack_size_bytes ||
         place.pack->blobs.size() >= kMaxBlobsPerPack)
@@ -306,7 +252,7 @@ size_t UploadSession::State::expected_bytes() const {
   return options.pack_size_bytes + options.pack_size_bytes / 8;
 }
 
-void UploadSession::State::submit(std::unique_ptr<Pack> pack) {
+void UploadSession::State::submit(std::unique_ptr<GrowingPack> pack) {
   Bytes end;
   crypto::seal(repository.key(), encode_pack_header(pack->blobs), end);
   const size_t header_length = end.size();
@@ -337,7 +283,7 @@ void UploadSession::State::submit_rests() {
 
 // ---- the uploading threads
 
-void UploadSession::State::upload(Pack& pack) {
+void UploadSession::State::upload(GrowingPack& pack) {
   const Id id = pack.put(repository.store());
 
   std::optional<NewIndex> full;
