@@ -160,7 +160,7 @@ assert_contains "$(<"$WORK/out")" "what was there before is kept as snapshot" "r
 assert_eq "$(answer web)" 42 "what the container serves with the volume of the point"
 
 note "a device that is not there any more"
-mknod "$gadget" c 240 77 # Podman knows devices by their numbers
+mknod "$gadget" c 240 $(($$ % 1048576)) # Podman knows devices by their numbers: another run has another one
 engine create --name gadget --network none --device "$gadget" -l davit.commit=true "$(engine inspect -f '{{.Config.Image}}' web)" >/dev/null
 davit backup --container gadget >&2
 engine rm gadget >/dev/null
