@@ -102,6 +102,26 @@ TEST_F(Unchanged, AnUnchangedDirectoryIsNotListed) {
   EXPECT_TRUE(was_listed());
 }
 
+TEST_F(Unchanged, ADirectoryInsideOneThatChangedIsNotListed) {
+  put("a", "content");
+  base::make_directories(file("inner/deep"));
+  put("inner/deep/b", "content");
+  let_settle();
+  save();
+  put("c", "new");
+  const base::Fd watcher(::inotify_init1(IN_NONBLOCK | IN_CLOEXEC));
+  for (const char* name : {"inner", "inner/deep"})
+    ASSERT_GE(::inotify_add_watch(watcher.get(), file(name).c_str(), IN_ACCESS), 0);
+  const auto second = save();
+  alignas(inotify_event) char buffer[4096];
+  EXPECT_LT(::read(watcher.get(), buffer, sizeof buffer), 0);
+  EXPECT_EQ(second.result.total_files, 3u);
+  EXPECT_EQ(second.result.dirs_unmodified, 2u);
+  EXPECT_EQ(second.result.dirs_changed, 1u);
+  put("inner/deep/d", "new");
+  EXPECT_EQ(save().result.total_files, 4u);
+}
+
 // The cache of a run with other excludes lists other names.
 TEST_F(Unchanged, OtherExcludesAreFollowed) {
   put("a", "content");

@@ -100,10 +100,6 @@ bool Walk::has_blob(const base::Id& id) const {
 }
 
 void Walk::go_down(Level level, const std::string& name, base::Fd directory, const Status& status) {
-  if (level.by_cache) {
-    if (!path_.empty()) path_ += '/';
-    path_ += name;
-  }
   level.path_size = path_.size();
   level.device = device_of(status);
   level.device_id = levels_.back().device_id;
@@ -182,7 +178,7 @@ bool Walk::save(const std::string& name) {
   }
   switch (*type) {
     case repo::NodeType::dir:
-      return enter(name);
+      return find_by_cache(name) || enter(name);
     case repo::NodeType::file:
       save_file(name, *status);
       return false;

@@ -45,8 +45,12 @@ void Walk::step_by_cache() {
       return look_anew(std::string(cache.view().name));
     case Kind::enter: {
       const std::string name(cache.view().name);
-      if (!enter_by_cache(name)) look_anew(name);
-      return;
+      const size_t path_size = path_.size();
+      if (!path_.empty()) path_ += '/';
+      path_ += name;
+      if (enter_by_cache(name)) return;
+      path_.resize(path_size);
+      return look_anew(name);
     }
     case Kind::file:
     case Kind::other:
@@ -128,6 +132,13 @@ bool Walk::enter_by_cache(const std::string& name) {
   go_by_cache(level);
   go_down(std::move(level), name, std::move(directory), status);
   return true;
+}
+
+bool Walk::find_by_cache(const std::string& name) {
+  const Level& level = levels_.back();
+  repo::ScanCacheReader* const cache = prior_.cache();
+  return !level.by_cache && level.has_prior && cache && cache->find_directory(name) &&
+         enter_by_cache(name);
 }
 
 void Walk::leave_by_cache() {

@@ -4,7 +4,8 @@
 // entry saved. Where the scan cache vouches for a directory's listing, its entries are taken from
 // there and looked at one by one; nothing is encoded or hashed as long as all of them are what they
 // were, as the tree is in the repository then. The first that is not makes begin_all() give the
-// assembly what was kept back, from the root on.
+// assembly what was kept back, from the root on. Either way, each directory inside is gone through
+// in the one that is right for it.
 #pragma once
 
 #include <optional>
@@ -86,8 +87,11 @@ class Walk {
 
   // Directories that the scan cache lists (walk_by_cache.cc).
   void step_by_cache();
-  // False: it is to be looked at anew.
+  // The cache stands at the record of the directory, path_ is its path. False: it is to be looked
+  // at anew.
   bool enter_by_cache(const std::string& name);
+  // For a directory inside one that is listed anew.
+  bool find_by_cache(const std::string& name);
   void leave_by_cache();
   // The cache stands at the record of the level's directory.
   void go_by_cache(Level& level);

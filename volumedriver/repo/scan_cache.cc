@@ -363,13 +363,16 @@ void ScanCacheReader::skip_entry() {
 }
 
 bool ScanCacheReader::enter(std::string_view name) {
+  if (!find_directory(name)) return false;
+  skip();
+  return true;
+}
+
+bool ScanCacheReader::find_directory(std::string_view name) {
   for (;;) {
     const Kind kind = peek();
     if (kind == Kind::end || kind == Kind::leave || view_.name > name) return false;
-    if (kind == Kind::enter && view_.name == name) {
-      skip();
-      return true;
-    }
+    if (kind == Kind::enter && view_.name == name) return true;
     skip_entry();
   }
 }

@@ -123,6 +123,8 @@ class ScanCacheReader {
   // Asked in the order of the walk, names ascending within a directory; what lies between is
   // skipped. True when there is such a directory: it is then the current one until leave().
   bool enter(std::string_view name);
+  // As enter(), but it stays above: peek() is the directory's record.
+  bool find_directory(std::string_view name);
   // The tree that the current directory was saved as; zero where that is not known any more.
   base::Id leave();
   // The file of the current directory.
