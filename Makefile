@@ -1,5 +1,6 @@
 # What people type. Each target calls cmake, ctest or one script of scripts/; each says in its script what it does.
-# JOBS: how many compilers at once. DAVIT_CACHE: where the engines' images and trees are kept (build/cache).
+# JOBS: how many compilers at once. DAVIT_CACHE: where the engines' images and trees are kept (build/cache). BENCH: options of
+# bench/run.py, for example --quick.
 JOBS ?= $(shell nproc)
 
 .PHONY: build test soak tsan demo plugin install uninstall install-podman uninstall-podman bench format clean
@@ -40,7 +41,7 @@ uninstall-podman:
 
 bench: build
 	@scripts/packages.sh test
-	@bench/run.sh
+	@python3 -B bench/run.py $(BENCH)
 
 format:
 	@scripts/packages.sh format

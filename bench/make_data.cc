@@ -1,7 +1,8 @@
 // Makes the data of the benchmarks, the same for the same seed:
-//   davit-bench-data pages FILE BYTES SEED      a file of 8 KiB pages as a database keeps its
-//   tables in davit-bench-data touch FILE SHARE SEED      rewrites rows on that share (0..1) of its
-//   pages davit-bench-data files DIRECTORY COUNT SEED small files in nested directories
+//   davit-bench-data random FILE BYTES SEED      a file that cannot be compressed
+//   davit-bench-data pages FILE BYTES SEED       a file of 8 KiB pages like those of databases
+//   davit-bench-data touch FILE SHARE SEED       rewrites rows on that share (0..1) of its pages
+//   davit-bench-data files DIRECTORY COUNT SEED  small files in nested directories
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -36,6 +37,19 @@ class Random {
  private:
   uint64_t state_;
 };
+
+void make_random(const std::string& path, uint64_t size_bytes, uint64_t seed) {
+  const Fd file = davit::base::open_file(path, O_CREAT | O_TRUNC | O_WRONLY, 0644);
+  Random random(seed);
+  davit::base::Bytes block(1 << 20);
+  for (uint64_t left = size_bytes; left > 0;) {
+    for (size_t at = 0; at < block.size(); at += 8)
+      davit::base::store_le64(block.data() + at, random.next());
+    const size_t count = std::min<uint64_t>(left, block.size());
+    davit::base::write_all(file.get(), davit::base::ByteView(block).first(count));
+    left -= count;
+  }
+}
 
 // Words as frequent as those of a language: a few often, most seldom.
 std::string word(Random& random) {
@@ -131,9 +145,12 @@ int main(int count, char** arguments) {
   try {
     const std::string what = count > 1 ? arguments[1] : "";
     if (count != 5)
-      throw davit::base::UsageError("usage: davit-bench-data pages|touch|files PATH AMOUNT SEED");
+      throw davit::base::UsageError(
+          "usage: davit-bench-data random|pages|touch|files PATH AMOUNT SEED");
     const uint64_t seed = std::stoull(arguments[4]);
-    if (what == "pages")
+    if (what == "random")
+      make_random(arguments[2], std::stoull(arguments[3]), seed);
+    else if (what == "pages")
       make_pages(arguments[2], std::stoull(arguments[3]), seed);
     else if (what == "touch")
       touch_pages(arguments[2], std::stod(arguments[3]), seed);
