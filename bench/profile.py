@@ -29,11 +29,18 @@ class ProfiledDavit(Davit):
             while not self.profile.exists() or self.profile.stat().st_size == 0:
                 if perf.poll() is not None:
                     raise SystemExit("perf does not run here")
-            return super().run(*arguments)
+            before = self._faults()
+            measurement = super().run(*arguments)
+            measurement.faults = self._faults() - before
+            return measurement
         finally:
             perf.send_signal(signal.SIGINT)
             perf.wait()
             self.profile.rename(f"{self.profile}.last")
+
+    def _faults(self):
+        """Of pages: memory that is taken from the kernel and given back again and again shows here."""
+        return int(pathlib.Path(f"/proc/{self._daemon.pid}/stat").read_text().rpartition(")")[2].split()[7])
 
 
 class Profiles:
@@ -44,7 +51,8 @@ class Profiles:
 
     def add(self, row, title, tool, measurement, size=None):
         print(f"\n## {row}: {title}\n\n{measurement.wall:.2f} s wall, {measurement.cpu:.2f} s of processor time, "
-              f"{measurement.peak_bytes / (1 << 20):.0f} MiB\n\n```")
+              f"{measurement.peak_bytes / (1 << 20):.0f} MiB, "
+              f"{measurement.faults:,} page faults\n\n```")
         for fields, limit in (("dso", 1), ("pid", 5), ("dso,symbol", 1)):
             for symbol, share in sorted(self._shares(fields).items(), key=lambda pair: -pair[1]):
                 if share >= limit:

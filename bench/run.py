@@ -14,13 +14,14 @@ import sys
 import tempfile
 
 import images
+import neighbour
 import open_index
 from jobs import GIB, GROUPS
 from table import Table
 from tools import Borg, Davit, Restic, Tar
 
 HERE = pathlib.Path(__file__).resolve().parent
-PARTS = ("table", "index", "images")
+PARTS = ("table", "index", "neighbour", "images")
 NEEDS = 13 * GIB  # alive at once: 2 GiB of data, four repositories of it, what one of them restores, and some for the programs
 
 
@@ -88,6 +89,7 @@ def parse_arguments():
     parser.add_argument("--image", type=int, default=600, help="MB of an image in private engines")
     parser.add_argument("--engines", default="docker-20.10,podman-4.3", help="as DAVIT_ENGINE of tests/engines/engine.sh")
     parser.add_argument("--work", type=pathlib.Path, default=pathlib.Path("/dev/shm"))
+    parser.add_argument("--disk", type=pathlib.Path, default=pathlib.Path("/var/tmp"), help="a directory of a disk, for neighbour")
     parser.add_argument("--write", type=pathlib.Path, help="put what was measured into this file (docs/performance.md)")
     options = parser.parse_args()
     if options.quick:
@@ -104,10 +106,13 @@ def main():
                 lines = run_table(options, work)
             elif part == "index":
                 lines = [*open_index.measure_all(work, options.build / "bench", options.restic, options.blobs, options.runs), ""]
+            elif part == "neighbour":
+                lines = [*neighbour.measure_all(options.disk, options.build.resolve(), options.restic,
+                                                int(2048 * options.scale), options.runs), ""]
             else:
                 rows = images.run_engines(options.engines.split(","), options.image, options.runs, options.build, work)
                 lines = [*images.lines(rows, options.runs), ""] if rows else []
-            text = "\n".join(lines)
+            text = "\n".join(lines) if any(lines) else ""
             print(text, flush=True)
             if options.write and text:
                 write_section(options.write, part, text)
