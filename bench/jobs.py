@@ -83,8 +83,8 @@ class Group:
             measurement = tool.backup(self.davit.volume)
             self.table.add(row, title, tool.name, measurement, tool.stored() - before)
 
-    def restore(self, number, row, title):
-        for tool in self.in_turn(number):
+    def restore(self, number, row, title, tools=None):
+        for tool in self.in_turn(number, tools):
             measurement, restored = tool.restore()
             if number == 0:  # fast and wrong is no row
                 subprocess.run(["diff", "-rq", "--no-dereference", self.davit.volume, restored], check=True)
@@ -104,9 +104,17 @@ class Incompressible(Group):
         self.generate("random", self.source / "random", self.single_bytes, self.seed)
 
     def rows(self, number):
-        self.backup(number, "backup random", f"backup, {self.amount()} incompressible, one file")
-        self.restore(number, "restore random", f"restore, {self.amount()} incompressible, one file")
+        self.save_and_restore(number, self.both())
         self.check(number, "check random", f"check, all data read, {self.amount()} incompressible")
+        for tool in self.both()[1:]:
+            tool.end()
+        for tool in self.tools[2:]:  # one by one: a repository each is as large as the data
+            self.save_and_restore(number, [tool])
+            tool.end()
+
+    def save_and_restore(self, number, tools):
+        self.backup(number, "backup random", f"backup, {self.amount()} incompressible, one file", tools)
+        self.restore(number, "restore random", f"restore, {self.amount()} incompressible, one file", tools)
 
 
 class Pages(Group):

@@ -22,7 +22,7 @@ from tools import Borg, Davit, Restic, Tar
 
 HERE = pathlib.Path(__file__).resolve().parent
 PARTS = ("table", "index", "neighbour", "images")
-NEEDS = 13 * GIB  # alive at once: 2 GiB of data, four repositories of it, what one of them restores, and some for the programs
+NEEDS = 9 * GIB  # alive at once: 2 GiB of data, two repositories of it, what one of them restores, and some for the programs
 
 
 def touch_memory(work, size_bytes):
