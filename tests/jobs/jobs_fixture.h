@@ -8,6 +8,7 @@
 #include <string>
 
 #include "base/errors.h"
+#include "base/log.h"
 #include "jobs/references.h"
 #include "support/fake_clock.h"
 #include "support/pause_at.h"
@@ -20,7 +21,12 @@ namespace davit::jobs {
 
 class JobsFixture : public ::testing::Test {
  protected:
-  JobsFixture() { test::make_data_directory(data()); }
+  JobsFixture() {
+    // davitd has its logger before it has threads. Two that make it at once are safe, but it is done inside
+    // libspdlog.so, where the thread sanitizer does not see it.
+    (void)spdlog::default_logger();
+    test::make_data_directory(data());
+  }
 
   std::string data() const { return dir_ / "data"; }
   test::Rooms& rooms() {

@@ -97,6 +97,71 @@ TEST_F(Access, TheExclusiveOneWaitsForHoldsAndKeepsNewOnesWaiting) {
   EXPECT_EQ(locks(), 0u);
 }
 
+// An exclusive lock of somebody else that is written between the two looks of ours.
+TEST_F(Access, WorkBeginsAgainWhereItsLockHasToGiveWay) {
+  auto timing = Access::timing();
+  timing.lock.settle = 50ms;
+  RepositoryAccess access(settings_, data_, "0000-ours", timing);
+  std::optional<base::Id> other;
+  std::atomic<bool> told{false};
+  int runs = 0;
+  const auto hold = access.work_under(
+      {},
+      [&](const std::string& why) {
+        if (!other) return;
+        told = why.find("elsewhere") != std::string::npos;
+        remove_lock(*std::exchange(other, std::nullopt));
+      },
+      RepositoryAccess::Use::write,
+      [&](const RepositoryAccess::Hold& begun) {
+        if (++runs > 1) return begun.check();
+        other = put_lock("elsewhere", true);
+        begun.settle();
+        ADD_FAILURE() << "it did not give way";
+      });
+  EXPECT_EQ(runs, 2);
+  EXPECT_TRUE(told);
+  EXPECT_NO_THROW(hold->check());
+}
+
+TEST_F(Access, WhatGoesWrongUnderALockThatGivesWayIsTriedAgainAndOnlyThen) {
+  auto timing = Access::timing();
+  timing.lock.settle = 50ms;
+  RepositoryAccess access(settings_, data_, "0000-ours", timing);
+  std::optional<base::Id> other;
+  int runs = 0;
+  const auto work = [&](const RepositoryAccess::Hold&) {
+    if (++runs == 1) other = put_lock("elsewhere", true);
+    throw base::NotFound("a blob");
+  };
+  const auto on_wait = [&](const std::string&) {
+    if (other) remove_lock(*std::exchange(other, std::nullopt));
+  };
+  EXPECT_THROW(access.work_under({}, on_wait, RepositoryAccess::Use::write, work), base::NotFound);
+  EXPECT_EQ(runs, 2);
+  EXPECT_EQ(locks(), 0u);
+}
+
+TEST_F(Access, AHoldThatJoinsOneThatHasBegunWaitsForIt) {
+  auto timing = Access::timing();
+  timing.lock.settle = 50ms;
+  RepositoryAccess access(settings_, data_, "0000-ours", timing);
+  auto begun = access.hold_shared({}, {}, RepositoryAccess::Use::write, RepositoryAccess::When::begun);
+  const auto other = put_lock("elsewhere", true);
+  std::atomic<bool> told{false};
+  std::stop_source stop;
+  std::thread joining([&] {
+    EXPECT_THROW(access.hold_shared(stop.get_token(), [&](const std::string&) { told = true; }), base::Cancelled);
+  });
+  EXPECT_TRUE(eventually([&] { return told.load(); }));
+  EXPECT_THROW(begun->check(), base::Locked);
+  stop.request_stop();
+  joining.join();
+  begun.reset();
+  remove_lock(other);
+  EXPECT_NO_THROW(access.hold_shared({}));
+}
+
 TEST_F(Access, AfterItsPatienceTheExclusiveOneComesBeforeNewHolds) {
   auto timing = Access::timing();
   timing.patience = 0ms;

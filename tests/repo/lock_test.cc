@@ -68,6 +68,32 @@ TEST_F(LockTest, ManyMayShareOneMayExclude) {
   EXPECT_FALSE(alone->lost().stop_requested());
 }
 
+TEST_F(LockTest, OfTwoThatBeginAtOnceTheSharedOneGivesWay) {
+  // Written after the first look of ours and before the second.
+  const auto ours = Lock::begin(*repository, LockMode::shared, kOurs, {.settle = 100ms});
+  EXPECT_EQ(locks(), 1u);
+  foreign_lock(*repository, true, now());
+  EXPECT_THROW(ours->settle(), base::Locked);
+  EXPECT_THROW(ours->settle(), base::Locked);
+  EXPECT_TRUE(ours->lost().stop_requested());
+  ours->release();
+  EXPECT_EQ(locks(), 1u);
+}
+
+TEST_F(LockTest, ThatHasBegunIsSeenByOthersAndSettlesByItself) {
+  const auto ours = Lock::begin(*repository, LockMode::shared, kOurs, kQuick);
+  EXPECT_THROW(take(LockMode::exclusive), base::Locked);
+  foreign_lock(*repository, false, now());
+  ours->settle();
+  EXPECT_FALSE(ours->lost().stop_requested());
+}
+
+TEST_F(LockTest, ThatIsReleasedBeforeItSettlesIsGone) {
+  const auto ours = Lock::begin(*repository, LockMode::shared, kOurs, {.settle = 10min});
+  ours->release();
+  EXPECT_EQ(locks(), 0u);
+}
+
 TEST_F(LockTest, SaysWhoIsInTheWay) {
   foreign_lock(*repository, true, base::parse_rfc3339("2026-11-22T10:00:00Z"));
   try {

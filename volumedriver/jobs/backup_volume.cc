@@ -110,11 +110,12 @@ BackupOutcome run(Context& context, const BackupRequest& request, const Volume& 
   options.parent = find_parent(*repository, context.host(), path);
   options.progress = &job.progress;
   options.stop = stop.get();
+  for (auto* counter : {&job.progress.files_done, &job.progress.bytes_done, &job.progress.errors}) *counter = 0;
   job.progress.files_total = volume.last_backup.files;
   job.progress.bytes_total = volume.last_backup.bytes;
 
   job.set_phase("saving");
-  repo::UploadSession session(*repository, upload_options(context, stop.get()));
+  repo::UploadSession session(*repository, upload_options(context, hold, stop.get()));
   const archive::Result result = archive::archive_tree(*repository, session, source, options);
   session.finish();
   // From here on everything that the snapshot will name is in the repository.
@@ -205,13 +206,16 @@ BackupOutcome backup_volume(Context& context, const BackupRequest& request, Job&
   BackupOutcome outcome;
   std::unique_ptr<RepositoryAccess::Hold> hold;
   try {
-    try {
-      hold = context.repository.hold_shared(job.stop.get_token(), [&](const std::string& why) { job.set_phase(why); });
-      outcome = run(context, request, *volume, *hold, job);
-    } catch (const base::Cancelled&) {
-      if (!job.stop.stop_requested() && hold) hold->check();  // that was why
-      throw;
-    }
+    const auto work = [&](const RepositoryAccess::Hold& begun) {
+      try {
+        outcome = run(context, request, *volume, begun, job);
+      } catch (const base::Cancelled&) {
+        if (!job.stop.stop_requested()) begun.check();  // that was why
+        throw;
+      }
+    };
+    hold = context.repository.work_under(
+        job.stop.get_token(), [&](const std::string& why) { job.set_phase(why); }, RepositoryAccess::Use::write, work);
   } catch (...) {
     const std::string why = base::current_message();
     note(context, *volume, [&](volumes::LastBackup& last) { last.error = why; });

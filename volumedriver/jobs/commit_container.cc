@@ -198,7 +198,7 @@ BackupOutcome run(Context& context, Commits& commits, const CommitJobRequest& re
     files.files.push_back({"davit.json", to_bytes(describe(engine, details, entry, request.point, volumes))});
 
     job.set_phase("saving");
-    repo::UploadSession session(*repository, upload_options(context, stop.get()));
+    repo::UploadSession session(*repository, upload_options(context, hold, stop.get()));
     const auto result =
         save_image(engine, *repository, session, files, entry.reference, stop.get(), job.progress);
     session.finish();

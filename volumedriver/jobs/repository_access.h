@@ -62,15 +62,21 @@ class RepositoryAccess {
     const std::shared_ptr<repo::Repository>& repository() const { return repository_; }
     // The lock was lost: stop writing.
     std::stop_token lost() const { return lost_; }
-    // Throws a transient IoError once it was lost.
+    // For a hold that was taken with When::begun: waits until its lock has settled. Throws Locked where it has to give
+    // way; nothing that was read or made since counts then. Any thread.
+    void settle() const;
+    // Settles; throws a transient IoError once it was lost.
     void check() const;
 
    private:
     friend class RepositoryAccess;
-    Hold(RepositoryAccess& access, std::shared_ptr<repo::Repository> repository, std::stop_token lost)
-        : access_(access), repository_(std::move(repository)), lost_(std::move(lost)) {}
+    // `lock`: null where a read-only store is read without one.
+    Hold(RepositoryAccess& access, std::shared_ptr<repo::Repository> repository, const repo::Lock* lock)
+        : access_(access), repository_(std::move(repository)), lock_(lock),
+          lost_(lock ? lock->lost() : std::stop_token()) {}
     RepositoryAccess& access_;
     const std::shared_ptr<repo::Repository> repository_;
+    const repo::Lock* const lock_;
     const std::stop_token lost_;
   };
   using OnWait = std::function<void(const std::string& why)>;
@@ -78,7 +84,15 @@ class RepositoryAccess {
   // intervals, who is in the way. A thread that has a hold must not ask for another one.
   // A store that is read-only cannot keep a lock: who only reads goes on without one, with a warning in the log, unless
   // somebody at work elsewhere excludes us; who writes gets an IoError that says so.
-  std::unique_ptr<Hold> hold_shared(std::stop_token stop, const OnWait& on_wait = {}, Use use = Use::write);
+  // When::begun returns 200 ms earlier, with a lock that may still have to give way: see Hold::settle() and work_under.
+  enum class When : uint8_t { settled, begun };
+  std::unique_ptr<Hold> hold_shared(std::stop_token stop, const OnWait& on_wait = {}, Use use = Use::write,
+                                    When when = When::settled);
+  // Runs `work` under a hold that has only begun, and again from its beginning where its lock had to give way. `work`
+  // settles or checks the hold before it makes anything that lasts, and leaves nothing behind when it throws. Returns
+  // the hold, settled.
+  std::unique_ptr<Hold> work_under(std::stop_token stop, const OnWait& on_wait, Use use,
+                                   const std::function<void(const Hold&)>& work);
   // Locks the repository that the caller has at hand. The caller must have no hold. Holds that others have are waited
   // for; new ones wait once this has waited long. `work` gets a token that tells that the lock was lost.
   void with_exclusive(std::stop_token stop, const std::shared_ptr<repo::Repository>& repository,
@@ -95,7 +109,11 @@ class RepositoryAccess {
   void tidy();
 
  private:
+  std::unique_ptr<Hold> begin_shared(std::stop_token stop, const OnWait& on_wait, Use use);
+  // Says why, and lets others go on for a while.
+  void pause(std::stop_token stop, const OnWait& on_wait, const std::string& why);
   void release_shared();
+  // Begun, not settled.
   std::unique_ptr<repo::Lock> take(const std::shared_ptr<repo::Repository>& repository, repo::LockMode mode);
   void remove_left_locks(repo::Repository& repository);
   void check_not_exclusively_locked(const repo::Repository& repository) const;

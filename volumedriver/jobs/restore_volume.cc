@@ -150,6 +150,7 @@ restore::Result restore_once(Context& context, const std::string& uuid, const Re
   const auto& repository = hold.repository();
   repo::Snapshot snapshot;
   if (volume->source_snapshot.empty()) {
+    hold.settle();  // what follows is remembered
     const Reference newest{.host = context.host(), .volume = volume->source_path.substr(9)};
     snapshot = *resolve(newest, load_snapshots(*repository).readable, context.host());
     // Written down, so that a restart restores the same one.
@@ -187,13 +188,21 @@ restore::Result restore_volume(Context& context, const std::string& volume_uuid,
   auto pause = kFirstPause;
   for (int attempt = 1;; ++attempt) {
     std::unique_ptr<RepositoryAccess::Hold> hold;
-    const auto is_lost = [&] { return hold && hold->lost().stop_requested(); };
+    // What is restored is verified, with or without a lock; what fails may have failed for want of one.
+    const auto is_lost = [&] {
+      try {
+        if (hold) hold->settle();
+      } catch (const base::Error&) {
+        return true;
+      }
+      return hold && hold->lost().stop_requested();
+    };
     try {
       if (!volume->waits_for.empty()) {
         job.set_phase("waiting for the last backup of " + name);
         wait_for_backup(volume->waits_for, job.stop.get_token());
       }
-      hold = wait_for_repository(context, job, "a restore");
+      hold = wait_for_repository(context, job, "a restore", RepositoryAccess::When::begun);
       return restore_once(context, volume_uuid, *hold, job);
     } catch (const base::Cancelled&) {
       if (job.stop.stop_requested() || !is_lost()) throw;

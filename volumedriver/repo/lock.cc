@@ -97,6 +97,8 @@ struct Lock::State {
 
   void begin_threads();
   void end_threads();
+  // The second look. False where ours has to give way, or cannot know.
+  bool look_again();
   void refresh_loop();
   void watch_loop();
   // False once the lock is lost.
@@ -118,6 +120,8 @@ struct Lock::State {
   std::mutex mutex;
   std::condition_variable changed;
   bool ending = false;          // under the mutex
+  bool settled = false;         // under the mutex
+  std::exception_ptr failure;   // under the mutex: of the second look
   milliseconds refreshed_at{};  // under the mutex, boot time
 
   std::thread refresher, watcher;
@@ -167,7 +171,25 @@ bool Lock::State::refresh() {
   return true;
 }
 
+bool Lock::State::look_again() {
+  std::exception_ptr why;
+  try {
+    check_others(repository, mode, id, timing.retry);
+  } catch (...) {
+    why = std::current_exception();
+  }
+  {
+    const std::lock_guard guard(mutex);
+    settled = true;
+    failure = why;
+  }
+  changed.notify_all();
+  if (why) lost.request_stop();
+  return !why;
+}
+
 void Lock::State::refresh_loop() {
+  if (!sleep(timing.settle) || !look_again()) return;
   milliseconds wait = timing.refresh;
   while (sleep(wait) && !lost.stop_requested()) {
     wait = timing.refresh;
@@ -194,17 +216,29 @@ void Lock::State::watch_loop() {
 
 Lock::Lock(std::unique_ptr<State> state) : state_(std::move(state)) {}
 
-std::unique_ptr<Lock> Lock::take(Repository& repository, LockMode mode,
-                                 const LockIdentity& identity, const LockTiming& timing) {
+std::unique_ptr<Lock> Lock::begin(Repository& repository, LockMode mode,
+                                  const LockIdentity& identity, const LockTiming& timing) {
   check_others(repository, mode, std::nullopt, timing.retry);
   auto state = std::make_unique<State>(repository, mode, identity, timing);
   state->id = write_lock(repository, mode, identity);
   // From here on the lock is removed however this ends.
   std::unique_ptr<Lock> lock(new Lock(std::move(state)));
-  std::this_thread::sleep_for(timing.settle);
-  check_others(repository, mode, lock->state_->id, timing.retry);
   lock->state_->begin_threads();
   return lock;
+}
+
+std::unique_ptr<Lock> Lock::take(Repository& repository, LockMode mode,
+                                 const LockIdentity& identity, const LockTiming& timing) {
+  std::unique_ptr<Lock> lock = begin(repository, mode, identity, timing);
+  lock->settle();
+  return lock;
+}
+
+void Lock::settle() const {
+  State& state = *state_;
+  std::unique_lock guard(state.mutex);
+  state.changed.wait(guard, [&] { return state.settled; });
+  if (state.failure) std::rethrow_exception(state.failure);
 }
 
 void Lock::release() {

@@ -4,7 +4,7 @@
 //
 // Taking one: look for locks that forbid it; write ours; wait `settle`; look again, and give way
 // where another appeared meanwhile. Two that try at the same instant may therefore both fail, but
-// never both succeed.
+// never both succeed. Who wants to may work during the wait: begin() and settle().
 #pragma once
 
 #include <chrono>
@@ -44,6 +44,15 @@ class Lock {
   // Throws Locked (naming host, pid and time of who holds it) when a lock of another is in the way.
   static std::unique_ptr<Lock> take(Repository& repository, LockMode mode,
                                     const LockIdentity& identity, const LockTiming& timing = {});
+  // As take(), but does not wait: the second look comes by itself. Until settle() has returned, the
+  // caller writes nothing that others see, and believes nothing that it reads: another may be at
+  // work under an exclusive lock that was written at the same time as ours.
+  static std::unique_ptr<Lock> begin(Repository& repository, LockMode mode,
+                                     const LockIdentity& identity, const LockTiming& timing = {});
+  // Waits for the second look. Throws what it threw, each time: Locked where ours has to give way,
+  // after which all that was done since begin() counts for nothing; lost() is requested then, too.
+  // Any thread.
+  void settle() const;
   ~Lock();
   void release();
   // Asked to stop once the lock was lost: it could not be refreshed in time (the time that the

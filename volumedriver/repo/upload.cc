@@ -133,6 +133,7 @@ struct UploadSession::State {
   std::array<std::array<OpenPack, 2>, 2> open;  // by type; which of the two is left to chance
   base::Synchronized<NewIndex> new_index;
   base::BoundedQueue<std::unique_ptr<GrowingPack>> queue;
+  std::once_flag first_pack;
 
   bool finished = false;  // the owner's
 
@@ -284,6 +285,7 @@ void UploadSession::State::submit_rests() {
 // ---- the uploading threads
 
 void UploadSession::State::upload(GrowingPack& pack) {
+  if (options.before_first_pack) std::call_once(first_pack, options.before_first_pack);
   const Id id = pack.put(repository.store());
 
   std::optional<NewIndex> full;

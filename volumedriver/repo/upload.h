@@ -22,6 +22,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <stop_token>
 
@@ -37,6 +38,9 @@ struct UploadOptions {
   size_t index_blobs = 50'000;
   std::chrono::seconds index_age{600};
   std::stop_token stop{};
+  // Called once, on a thread of the session, before the first pack gets its name in the store; what
+  // it throws fails the session. May be empty.
+  std::function<void()> before_first_pack{};
 };
 
 struct UploadCounts {

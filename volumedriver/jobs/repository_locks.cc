@@ -1,0 +1,270 @@
+// Holds and locks: who may use the repository now. repository_access.cc opens it.
+#include <cerrno>
+
+#include "base/errors.h"
+#include "base/log.h"
+#include "jobs/repository_access.h"
+
+namespace davit::jobs {
+
+namespace {
+
+void tell(std::unique_lock<std::mutex>& lock, const RepositoryAccess::OnWait& on_wait, const std::string& why) {
+  if (!on_wait) return;
+  lock.unlock();
+  on_wait(why);
+  lock.lock();
+}
+
+// One repository, even if it was opened twice; a copy of it in another place is another one.
+std::string place_of(const repo::Repository& repository) {
+  return repository.id().hex() + " " + repository.store().describe();
+}
+
+}  // namespace
+
+RepositoryAccess::Hold::~Hold() { access_.release_shared(); }
+
+void RepositoryAccess::Hold::settle() const {
+  if (lock_) lock_->settle();
+}
+
+void RepositoryAccess::Hold::check() const {
+  settle();
+  if (lost_.stop_requested())
+    throw base::IoError("the lock on the repository was lost (the machine slept long, or somebody removed it)", 0, true);
+}
+
+std::unique_ptr<RepositoryAccess::Hold> RepositoryAccess::hold_shared(std::stop_token stop, const OnWait& on_wait,
+                                                                      Use use, When when) {
+  for (;;) {
+    std::unique_ptr<Hold> hold = begin_shared(stop, on_wait, use);
+    if (when == When::begun) return hold;
+    try {
+      hold->settle();
+      return hold;
+    } catch (const base::Locked& error) {
+      hold.reset();
+      pause(stop, on_wait, error.what());
+    }
+  }
+}
+
+std::unique_ptr<RepositoryAccess::Hold> RepositoryAccess::work_under(std::stop_token stop, const OnWait& on_wait, Use use,
+                                                                     const std::function<void(const Hold&)>& work) {
+  for (;;) {
+    auto hold = hold_shared(stop, on_wait, use, When::begun);
+    std::exception_ptr failure;
+    try {
+      work(*hold);
+    } catch (...) {
+      failure = std::current_exception();
+    }
+    try {
+      hold->settle();
+    } catch (const base::Locked& error) {
+      // Whatever else went wrong may have come of it.
+      hold.reset();
+      pause(stop, on_wait, error.what());
+      continue;
+    }
+    if (failure) std::rethrow_exception(failure);
+    return hold;
+  }
+}
+
+void RepositoryAccess::pause(std::stop_token stop, const OnWait& on_wait, const std::string& why) {
+  std::unique_lock lock(mutex_);
+  tell(lock, on_wait, why);
+  changed_.wait_for(lock, stop, timing_.retry, [] { return false; });
+  if (stop.stop_requested()) throw base::Cancelled();
+}
+
+std::unique_ptr<RepositoryAccess::Hold> RepositoryAccess::begin_shared(std::stop_token stop,
+                                                                       const OnWait& on_wait, Use use) {
+  for (;;) {
+    if (stop.stop_requested()) throw base::Cancelled();
+    auto repository = get();
+    std::unique_lock lock(mutex_);
+    if (exclusive_) tell(lock, on_wait, "waiting for the repository: davit prunes it");
+    if (!changed_.wait(lock, stop, [&] { return !busy_ && !exclusive_ && (shared_ > 0 || !exclusive_urgent_); }))
+      throw base::Cancelled();
+    if (lock_) {
+      if (!lock_->lost().stop_requested() && place_of(*locked_repository_) == place_of(*repository)) {
+        ++shared_;
+        return std::unique_ptr<Hold>(new Hold(*this, std::move(repository), lock_.get()));
+      }
+      // Whoever holds it is unwinding, or still works on the repository that was meant before.
+      tell(lock, on_wait, "waiting until running backups and restores end");
+      if (!changed_.wait(lock, stop, [&] { return shared_ == 0 && !busy_; })) throw base::Cancelled();
+      continue;
+    }
+    busy_ = true;
+    lock.unlock();
+    std::unique_ptr<repo::Lock> taken;
+    bool without = false;
+    std::string in_the_way;
+    std::exception_ptr failure;
+    try {
+      if (use == Use::read && repository->store().is_read_only()) {
+        check_not_exclusively_locked(*repository);
+        without = true;
+      } else {
+        taken = take(repository, repo::LockMode::shared);
+      }
+    } catch (const base::Locked& error) {
+      in_the_way = error.what();
+    } catch (...) {
+      failure = std::current_exception();
+    }
+    lock.lock();
+    busy_ = false;
+    changed_.notify_all();
+    if (failure) std::rethrow_exception(failure);
+    if (without) {
+      spdlog::warn("the repository {} is read-only, so it is read without a lock: let nobody prune it meanwhile",
+                   repository->store().describe());
+      ++shared_;
+      return std::unique_ptr<Hold>(new Hold(*this, std::move(repository), nullptr));
+    }
+    if (taken) {
+      lock_ = std::move(taken);
+      locked_repository_ = repository;
+      ++shared_;
+      return std::unique_ptr<Hold>(new Hold(*this, std::move(repository), lock_.get()));
+    }
+    tell(lock, on_wait, in_the_way);
+    changed_.wait_for(lock, stop, timing_.retry, [] { return false; });
+  }
+}
+
+void RepositoryAccess::release_shared() {
+  std::unique_lock lock(mutex_);
+  if (--shared_ > 0) return;
+  const auto repository = std::move(locked_repository_);
+  auto ended = std::move(lock_);
+  busy_ = true;
+  lock.unlock();
+  if (ended) release(std::move(ended), *repository);
+  lock.lock();
+  busy_ = false;
+  changed_.notify_all();
+}
+
+void RepositoryAccess::with_exclusive(std::stop_token stop, const std::shared_ptr<repo::Repository>& repository,
+                                      const std::function<void(std::stop_token)>& work, const OnWait& on_wait) {
+  const auto began = std::chrono::steady_clock::now();
+  std::unique_lock lock(mutex_);
+  const auto leave = [&] {  // with the mutex held
+    exclusive_ = false;
+    exclusive_urgent_ = false;
+    changed_.notify_all();
+  };
+  for (;;) {
+    while (busy_ || exclusive_ || shared_ > 0) {
+      if (stop.stop_requested()) {
+        exclusive_urgent_ = false;
+        changed_.notify_all();
+        throw base::Cancelled();
+      }
+      if (std::chrono::steady_clock::now() - began > timing_.patience) exclusive_urgent_ = true;
+      if (shared_ > 0) tell(lock, on_wait, "waiting until running backups and restores end");
+      changed_.wait_for(lock, stop, timing_.retry, [&] { return !busy_ && !exclusive_ && shared_ == 0; });
+    }
+    exclusive_ = true;
+    lock.unlock();
+    std::unique_ptr<repo::Lock> taken;
+    try {
+      taken = take(repository, repo::LockMode::exclusive);
+      taken->settle();
+    } catch (const base::Locked& error) {
+      if (taken) release(std::move(taken), *repository);
+      if (on_wait) on_wait(error.what());
+    } catch (...) {
+      lock.lock();
+      leave();
+      throw;
+    }
+    if (taken) {
+      try {
+        work(taken->lost());
+      } catch (...) {
+        release(std::move(taken), *repository);
+        lock.lock();
+        leave();
+        throw;
+      }
+      release(std::move(taken), *repository);
+      lock.lock();
+      leave();
+      return;
+    }
+    // Another program works there, perhaps for long: our own jobs go on meanwhile, however long this has waited.
+    lock.lock();
+    leave();
+    changed_.wait_for(lock, stop, timing_.retry, [] { return false; });
+    if (stop.stop_requested()) throw base::Cancelled();
+  }
+}
+
+// With busy_ or exclusive_ set: no lock of this process is there.
+std::unique_ptr<repo::Lock> RepositoryAccess::take(const std::shared_ptr<repo::Repository>& repository,
+                                                   repo::LockMode mode) {
+  if (repository->store().is_read_only())
+    throw base::IoError("the repository " + repository->store().describe() + " is on a file system that is read-only, "
+                        "so nothing can be saved there or removed: mount it read-write", EROFS);
+  remove_left_locks(*repository);
+  return repo::Lock::begin(*repository, mode, identity(), timing_.lock);
+}
+
+void RepositoryAccess::release(std::unique_ptr<repo::Lock> taken, const repo::Repository& repository) {
+  try {
+    taken->release();
+  } catch (const std::exception& error) {
+    spdlog::warn("a lock of ours stays in the repository for now: {}", error.what());
+    cleaned_.erase(place_of(repository));
+  }
+}
+
+void RepositoryAccess::remove_left_locks(repo::Repository& repository) {
+  const std::string place = place_of(repository);
+  if (cleaned_.contains(place)) return;
+  const size_t removed = repo::remove_locks(repository, [&](const repo::LockInfo& info) { return is_ours(info); });
+  if (removed > 0) spdlog::info("removed {} locks that a former run of this installation left", removed);
+  cleaned_.insert(place);
+}
+
+void RepositoryAccess::check_not_exclusively_locked() {
+  check_not_exclusively_locked(*get());
+}
+
+void RepositoryAccess::check_not_exclusively_locked(const repo::Repository& repository) const {
+  const bool read_only = repository.store().is_read_only();
+  for (const auto& info : repo::list_locks(repository))
+    if (info.lock.exclusive && !is_ours(info) && !(info.stale && read_only))
+      throw base::Locked("the repository is locked exclusively by " + info.lock.hostname + " (process " +
+                         std::to_string(info.lock.pid) + ") since " + repo::format(info.lock.time) +
+                         (info.stale ? "; that lock is stale: davit unlock" : ": try again when it is done"));
+}
+
+void RepositoryAccess::remove_own_stale_locks() {
+  const auto repository = get();
+  if (repository->store().is_read_only()) return;
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [&] { return !busy_ && !exclusive_; });
+  if (shared_ > 0) return;  // done when that lock was taken, or it is another repository's turn
+  busy_ = true;
+  lock.unlock();
+  std::exception_ptr failure;
+  try {
+    remove_left_locks(*repository);
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  lock.lock();
+  busy_ = false;
+  changed_.notify_all();
+  if (failure) std::rethrow_exception(failure);
+}
+
+}  // namespace davit::jobs
