@@ -4,6 +4,7 @@
 
 #include "crypto/seal.h"
 #include "crypto/sha256.h"
+#include "crypto/sha256_lanes.h"
 #include "repo/chunker.h"
 #include "repo/codec.h"
 #include "repo/index_file.h"
@@ -46,6 +47,19 @@ void BM_Sha256(benchmark::State& state) {
   count(state, data.size());
 }
 BENCHMARK(BM_Sha256)->Arg(100)->Arg(4096)->Arg(1 << 20);
+
+void BM_Sha256Each(benchmark::State& state) {
+  constexpr size_t kMessages = 12;
+  const base::Bytes data = test::Stream(1).bytes(static_cast<size_t>(state.range(0)));
+  const std::vector<base::ByteView> messages(kMessages, data);
+  std::vector<base::Id> ids(kMessages);
+  for (auto _ : state) {
+    crypto::sha256_each(messages, ids);
+    benchmark::DoNotOptimize(ids.data());
+  }
+  count(state, kMessages * data.size(), kMessages);
+}
+BENCHMARK(BM_Sha256Each)->Arg(100)->Arg(4096)->Arg(1 << 20);
 
 void BM_Seal(benchmark::State& state) {
   const crypto::Key key = crypto::Key::random();

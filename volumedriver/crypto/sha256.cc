@@ -5,6 +5,7 @@
 #include <new>
 
 #include "base/errors.h"
+#include "crypto/vector_state.h"
 
 namespace davit::crypto {
 namespace {
@@ -28,6 +29,7 @@ Sha256::Sha256() : context_(EVP_MD_CTX_new()) {
 }
 
 void Sha256::update(base::ByteView more) {
+  clear_upper_halves();
   DAVIT_CHECK(EVP_DigestUpdate(context_.get(), more.data(), more.size()) == 1);
 }
 
