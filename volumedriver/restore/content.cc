@@ -10,6 +10,7 @@
 #include "base/errors.h"
 #include "crypto/seal.h"
 #include "crypto/sha256.h"
+#include "crypto/sha256_lanes.h"
 #include "repo/chunker.h"
 #include "repo/codec.h"
 
@@ -190,66 +191,96 @@ void Content::stop() {
 }
 
 void Content::run() {
-  base::Bytes sealed, plain;
+  Buffers buffers;
   while (auto work = queue_.pop()) {
     check_stop();
     for (PendingFile* file : work->empty_files) {
       open(*file);
       finish(*file);
     }
-    if (!work->range.blobs.empty()) read(work->range, sealed, plain);
+    if (!work->range.blobs.empty()) read(work->range, buffers);
   }
 }
 
-void Content::read(PackRange& range, base::Bytes& sealed, base::Bytes& plain) {
-  bool have_range = true;
+void Content::read(PackRange& range, Buffers& buffers) {
+  buffers.sealed.resize(range.size_bytes);
   try {
-    sealed.resize(range.size_bytes);
-    repository_.store().get_range({store::Kind::data, range.pack}, range.offset, sealed);
+    repository_.store().get_range({store::Kind::data, range.pack}, range.offset, buffers.sealed);
   } catch (const base::Error&) {
-    have_range = false;  // blob by blob then, from other copies where there are any
+    buffers.sealed.clear();  // blob by blob then, from other copies where there are any
   }
-  for (const WantedBlob& blob : range.blobs) {
+  for (std::span<const WantedBlob> rest = range.blobs; !rest.empty();) {
     check_stop();
-    base::ByteView bytes;
-    bool good = false;
-    if (have_range) {
-      try {
-        const auto part =
-            std::span(sealed).subspan(blob.location.offset - range.offset, blob.location.length);
-        bytes = crypto::open_in_place(repository_.key(), part);
-        if (blob.location.plain_length) {
-          plain.resize(blob.location.plain_length);
-          repo::decompress(bytes, plain);
-          bytes = plain;
-        }
-        good = crypto::sha256(bytes) == blob.id;
-      } catch (const base::Corrupt&) {
-        good = false;
+    const size_t count = open_batch(range, rest, buffers);
+    buffers.ids.resize(count);
+    crypto::sha256_each(buffers.blobs, buffers.ids);
+    for (size_t i = 0; i < count; ++i) {
+      const WantedBlob& blob = rest[i];
+      if (buffers.ids[i] == blob.id) {
+        put(blob, buffers.blobs[i]);
+        continue;
       }
-    }
-    base::Bytes other;
-    if (!good) {
+      base::Bytes other;
       try {
         other = repository_.load_blob(repo::BlobType::data, blob.id);
       } catch (const base::Corrupt& error) {
         throw base::Corrupt(blob.targets[0].file->path + " cannot be restored: " + error.what());
       }
-      bytes = other;
+      put(blob, other);
     }
-    if (bytes.size() != plain_size(blob.location))
-      throw base::Corrupt("the index gives a wrong size for the blob " + blob.id.hex());
-    for (const Target& target : blob.targets) {
-      write(target, bytes);
-      if (target.file->pieces_left.fetch_sub(1, std::memory_order_acq_rel) == 1)
-        finish(*target.file);
+    rest = rest.subspan(count);
+  }
+}
+
+// Decrypts and decompresses as many of `blobs` as are one batch, and returns how many. What cannot
+// be opened is empty, and so has another hash than its ID.
+size_t Content::open_batch(const PackRange& range, std::span<const WantedBlob> blobs,
+                           Buffers& buffers) {
+  size_t count = 0;
+  uint64_t all_bytes = 0, unpacked_bytes = 0;
+  for (; count < std::min(blobs.size(), kBatchBlobs); ++count) {
+    const repo::BlobLocation& location = blobs[count].location;
+    if (count > 0 && all_bytes + plain_size(location) > kBatchBytes) break;
+    all_bytes += plain_size(location);
+    unpacked_bytes += location.plain_length;
+  }
+  buffers.blobs.assign(count, {});
+  if (buffers.sealed.empty()) return count;
+  buffers.plain.resize(unpacked_bytes);
+  std::span<uint8_t> room = buffers.plain;
+  for (size_t i = 0; i < count; ++i) {
+    const repo::BlobLocation& location = blobs[i].location;
+    try {
+      const std::span<uint8_t> content = crypto::open_in_place(
+          repository_.key(),
+          std::span(buffers.sealed).subspan(location.offset - range.offset, location.length));
+      if (location.plain_length == 0) {
+        buffers.blobs[i] = content;
+        continue;
+      }
+      const std::span<uint8_t> plain = room.first(location.plain_length);
+      room = room.subspan(plain.size());
+      repo::decompress(content, plain);
+      buffers.blobs[i] = plain;
+    } catch (const base::Corrupt&) {
     }
+  }
+  return count;
+}
+
+void Content::put(const WantedBlob& blob, base::ByteView bytes) {
+  if (bytes.size() != plain_size(blob.location))
+    throw base::Corrupt("the index gives a wrong size for the blob " + blob.id.hex());
+  for (const Target& target : blob.targets) {
+    write(target, bytes);
+    if (target.file->pieces_left.fetch_sub(1, std::memory_order_acq_rel) == 1) finish(*target.file);
   }
 }
 
 int Content::open(PendingFile& file) {
   std::lock_guard lock(file.mutex);
-  if (!file.fd) file.fd = Sink::create(file.directory->get(), file.node.name, file.path);
+  if (!file.fd)
+    file.fd = Sink::create(file.directory->get(), file.node.name, file.node.mode, file.path);
   return file.fd.get();
 }
 
@@ -282,7 +313,7 @@ void Content::finish(PendingFile& file) {
   if (static_cast<uint64_t>(status.st_size) != file.size_bytes &&
       ::ftruncate(fd, static_cast<off_t>(file.size_bytes)) != 0)
     base::throw_errno("cannot set the size of " + file.path, errno);
-  sink_.finish_file(fd, file.node, file.path);
+  sink_.finish_file(fd, status, file.node, file.path);
   file.fd.reset();
   if (file.parent) sink_.release(file.parent, file.directory->get());
   if (file.holds_permit) open_files_.give_back();

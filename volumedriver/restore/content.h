@@ -1,6 +1,10 @@
 // Brings file contents from packs into files, on several threads: each takes a range of a pack,
-// reads it, and decrypts, decompresses, verifies and writes its blobs. A file gets its metadata
-// right after its last byte.
+// reads it, and decrypts, decompresses, verifies and writes its blobs, a batch at a time: hashing
+// several at once is faster than one after another. A file gets its metadata right after its last
+// byte.
+//
+// Memory of each thread: a range (plan.h) and the plain bytes of a batch, or one blob where that is
+// larger. Of the walk: kWindowBlobs blobs, and kWaitingWork times as many ranges at most.
 #pragma once
 
 #include <atomic>
@@ -8,6 +12,7 @@
 #include <list>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -80,6 +85,9 @@ class Content {
   static constexpr size_t kOpenFiles = 96;
   static constexpr size_t kOpenDirectories = 128;
   static constexpr size_t kWaitingWork = 32;
+  // A batch: so many plain bytes (or one blob), so many blobs.
+  static constexpr uint64_t kBatchBytes = 4 << 20;
+  static constexpr size_t kBatchBlobs = 256;
 
   base::Descent::Handle counted_handle();
   void want(PendingFile& file, const base::Id& id, uint64_t offset,
@@ -88,7 +96,15 @@ class Content {
   void take(Permits& permits);
   void check_stop() const;
 
-  void read(PackRange& range, base::Bytes& sealed, base::Bytes& plain);
+  // One thread's, used again for each range.
+  struct Buffers {
+    base::Bytes sealed, plain;
+    std::vector<base::ByteView> blobs;
+    std::vector<base::Id> ids;
+  };
+  void read(PackRange& range, Buffers& buffers);
+  size_t open_batch(const PackRange& range, std::span<const WantedBlob> blobs, Buffers& buffers);
+  void put(const WantedBlob& blob, base::ByteView bytes);
   void write(const Target& target, base::ByteView bytes);
   int open(PendingFile& file);
   void finish(PendingFile& file);

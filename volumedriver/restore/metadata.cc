@@ -28,7 +28,8 @@ bool lacks_room(int fd) {
 
 }  // namespace
 
-void apply_metadata(int fd, const repo::Node& node, std::vector<std::string>& problems) {
+void apply_metadata(int fd, const struct stat* status, const repo::Node& node,
+                    std::vector<std::string>& problems) {
   const auto note = [&](const std::string& what) {
     problems.push_back(what + ": " + std::strerror(errno));
   };
@@ -36,7 +37,8 @@ void apply_metadata(int fd, const repo::Node& node, std::vector<std::string>& pr
   // The calls that take a path reach exactly what is open through this one.
   const std::string path = path_only ? "/proc/self/fd/" + std::to_string(fd) : std::string();
 
-  if (::fchownat(fd, "", node.uid, node.gid, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) != 0)
+  const bool is_owned = status && status->st_uid == node.uid && status->st_gid == node.gid;
+  if (!is_owned && ::fchownat(fd, "", node.uid, node.gid, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW) != 0)
     note("owner " + std::to_string(node.uid) + ":" + std::to_string(node.gid));
   for (const repo::Xattr& xattr : node.xattrs) {
     const char* name = xattr.name.c_str();
@@ -52,7 +54,10 @@ void apply_metadata(int fd, const repo::Node& node, std::vector<std::string>& pr
   }
   if (node.type != repo::NodeType::symlink) {
     const mode_t mode = repo::st_mode(node.mode) & 07777;
-    if ((path_only ? ::chmod(path.c_str(), mode) : ::fchmod(fd, mode)) != 0) note("mode");
+    // A change of owner and an ACL change it.
+    const bool is_right = is_owned && node.xattrs.empty() && (status->st_mode & 07777) == mode;
+    if (!is_right && (path_only ? ::chmod(path.c_str(), mode) : ::fchmod(fd, mode)) != 0)
+      note("mode");
   }
   const timespec times[2] = {{node.atime.seconds, node.atime.nanoseconds},
                              {node.mtime.seconds, node.mtime.nanoseconds}};

@@ -2,6 +2,8 @@
 // extended attributes (a change of owner clears capabilities), mode, times. Any thread.
 #pragma once
 
+#include <sys/stat.h>
+
 #include <string>
 #include <vector>
 
@@ -10,9 +12,11 @@
 namespace davit::restore {
 
 // Through the descriptor alone, so that no name is looked up again. `fd` may be O_PATH: it must be
-// for what cannot be opened (symlinks, fifos, devices). Appends to `problems` what the file system
-// refused. Throws IoError where it is room that lacks.
-void apply_metadata(int fd, const repo::Node& node, std::vector<std::string>& problems);
+// for what cannot be opened (symlinks, fifos, devices). `status`: what fstat says of it now, so
+// that an owner or a mode that is right already costs no call; null where that is not known.
+// Appends to `problems` what the file system refused. Throws IoError where it is room that lacks.
+void apply_metadata(int fd, const struct stat* status, const repo::Node& node,
+                    std::vector<std::string>& problems);
 
 // Takes from a directory what entries made in it would inherit, and what the node will not replace:
 // ACLs, user.* and trusted.* attributes, the set-group-ID bit.

@@ -34,7 +34,7 @@ struct PackRange {
 
 struct RangeLimits {
   uint64_t max_gap_bytes = 256 << 10;  // reading on is cheaper than another read
-  uint64_t max_range_bytes = 8 << 20;  // unless a single blob is larger
+  uint64_t max_range_bytes = 4 << 20;  // unless a single blob is larger
 };
 
 // Ranges in the order in which the first of their blobs was wanted. A blob that is wanted several

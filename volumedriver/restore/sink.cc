@@ -87,18 +87,22 @@ void Sink::leave() {
 void Sink::release(PendingDirectory* directory, int fd) {
   if (directory->shares.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
   std::vector<std::string> problems;
-  apply_metadata(fd, directory->node, problems);
+  apply_metadata(fd, nullptr, directory->node, problems);
   for (const std::string& problem : problems) report(directory->path, problem);
   std::lock_guard lock(mutex_);
   pending_.erase(directory->self);
 }
 
-base::Fd Sink::create(int directory, const std::string& name, const std::string& path) {
+base::Fd Sink::create(int directory, const std::string& name, uint32_t go_mode,
+                      const std::string& path) {
   check_name(name);
+  // Nobody else gets at it before the directories above it have their modes. The owner's rights are
+  // needed to set attributes where we are nobody special.
+  const mode_t mode = (repo::st_mode(go_mode) & 0777) | 0600;
   int fd;
   do
     fd =
-        ::openat(directory, name.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+        ::openat(directory, name.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
   while (fd < 0 && errno == EINTR);
   if (fd < 0) throw_making(path, errno);
   return base::Fd(fd);
@@ -111,7 +115,7 @@ void Sink::make_object(int directory, const std::string& name, const repo::Node&
   int failed = 0;
   switch (node.type) {
     case file:
-      made = create(directory, name, path_of(node.name));
+      made = create(directory, name, node.mode, path_of(node.name));
       return;
     case symlink:
       failed = ::symlinkat(node.linktarget.c_str(), directory, name.c_str());
@@ -140,7 +144,7 @@ void Sink::make_object(int directory, const std::string& name, const repo::Node&
   }
   const base::Fd open = base::open_at(directory, name, O_PATH | O_NOFOLLOW);
   std::vector<std::string> problems;
-  apply_metadata(open.get(), node, problems);
+  apply_metadata(open.get(), nullptr, node, problems);
   for (const std::string& problem : problems) report(path_of(node.name), problem);
 }
 
@@ -231,9 +235,10 @@ Sink::Link Sink::link(const repo::Node& node, base::Fd& made) {
   return is_new ? Link::first : Link::further;
 }
 
-void Sink::finish_file(int fd, const repo::Node& node, const std::string& path) {
+void Sink::finish_file(int fd, const struct stat& status, const repo::Node& node,
+                       const std::string& path) {
   std::vector<std::string> problems;
-  apply_metadata(fd, node, problems);
+  apply_metadata(fd, &status, node, problems);
   for (const std::string& problem : problems) report(path, problem);
 }
 

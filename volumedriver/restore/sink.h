@@ -6,6 +6,8 @@
 // thread.
 #pragma once
 
+#include <sys/stat.h>
+
 #include <atomic>
 #include <cstdint>
 #include <list>
@@ -53,10 +55,13 @@ class Sink {
   enum class Link { alone, first, further };
   Link link(const repo::Node& node, base::Fd& made);
 
-  // A new regular file, open for writing. `path` names it in errors.
-  static base::Fd create(int directory, const std::string& name, const std::string& path);
-  // After the last byte.
-  void finish_file(int fd, const repo::Node& node, const std::string& path);
+  // A new regular file, open for writing. Of `go_mode`, its node's, it has the permissions already
+  // where the process's mask allows it, and those of its owner. `path` names it in errors.
+  static base::Fd create(int directory, const std::string& name, uint32_t go_mode,
+                         const std::string& path);
+  // After the last byte. `status`: what fstat says of it since then.
+  void finish_file(int fd, const struct stat& status, const repo::Node& node,
+                   const std::string& path);
   void release(PendingDirectory* directory, int fd);
 
   // After everything else: removes what only served to make links, then the root's own metadata.
