@@ -1,12 +1,14 @@
 #include "upkeep/check_packs.h"
 
+#include <algorithm>
 #include <atomic>
 #include <mutex>
 
 #include "base/crew.h"
 #include "base/errors.h"
 #include "crypto/seal.h"
-#include "crypto/sha256.h"
+#include "crypto/sha256_lanes.h"
+#include "repo/codec.h"
 #include "repo/pack_header.h"
 #include "upkeep/pack_reader.h"
 
@@ -15,8 +17,17 @@ namespace davit::upkeep {
 namespace {
 
 constexpr uint64_t kLargePack = 128 << 20;
+// So many plain bytes (or one blob) and so many blobs are hashed at once.
+constexpr uint64_t kBatchBytes = 2 << 20;
+constexpr size_t kBatchBlobs = 256;
 // Blobs have 32-bit offsets and lengths.
 constexpr uint64_t kLargestPack = (uint64_t{8} << 30) + repo::kMaxPackHeader;
+
+// What was there is lost, so that growing never holds old and new at once.
+void make_room(base::Bytes& bytes, size_t size) {
+  if (bytes.capacity() < size) base::Bytes().swap(bytes);
+  bytes.resize(size);
+}
 
 // Checks packs one after another; one for each thread.
 class PackReader {
@@ -32,7 +43,7 @@ class PackReader {
       mark_all(number, size_bytes);
       return "is larger than any pack can be";
     }
-    bytes_.resize(size_bytes);
+    make_room(bytes_, size_bytes);
     try {
       repository_.store().get_range({store::Kind::data, pack.id}, 0, bytes_);
     } catch (const base::IoError& error) {
@@ -43,21 +54,18 @@ class PackReader {
       mark_all(number, 0);
       return error.what();
     }
-    if (crypto::sha256(bytes_) != pack.id) wrong("its content is not what its name says");
-    const auto blobs = read_header();
-    if (!blobs.empty() && is_as_indexed(number, blobs)) {
-      for (const auto& blob : blobs) check_blob(number, blob, bytes_);
-      return wrong_;
+    auto blobs = read_header();
+    if (!blobs.empty() && !is_as_indexed(number, blobs)) {
+      wrong("its header and the index do not say the same of its blobs");
+      blobs.clear();
     }
-    if (!blobs.empty()) wrong("its header and the index do not say the same of its blobs");
     // What the index promises counts for restoring.
-    for (const uint32_t record : records_of(number)) {
-      const auto& from = table_.record(record);
-      check_blob(number,
-                 {table_.type(record), from.id, from.offset_bytes, from.length_bytes,
-                  from.plain_length_bytes},
-                 bytes_);
-    }
+    if (blobs.empty()) blobs = indexed_blobs(number);
+    crypto::Sha256Beside whole(bytes_);
+    for (std::span<const repo::PackBlob> rest = blobs; !rest.empty();)
+      rest = rest.subspan(check_batch(number, rest, whole));
+    if (whole.finish() != pack.id)
+      wrong_ = "its content is not what its name says" + (wrong_.empty() ? "" : "; " + wrong_);
     return wrong_;
   }
 
@@ -66,6 +74,7 @@ class PackReader {
   void give_back() {
     bytes_ = {};
     plain_ = {};
+    frame_ = {};
   }
 
  private:
@@ -100,20 +109,68 @@ class PackReader {
     return digest == pack.digest && blobs.size() == pack.blobs;
   }
 
-  // Spoils the blob's part of `bytes`.
-  void check_blob(uint32_t pack, const repo::PackBlob& blob, std::span<uint8_t> bytes) {
-    std::string reason;
-    if (uint64_t{blob.offset_bytes} + blob.length_bytes > bytes.size()) {
-      reason = "lies beyond the pack's end";
-    } else {
+  std::vector<repo::PackBlob> indexed_blobs(uint32_t number) const {
+    std::vector<repo::PackBlob> blobs;
+    for (const uint32_t record : records_of(number)) {
+      const auto& from = table_.record(record);
+      blobs.push_back({table_.type(record), from.id, from.offset_bytes, from.length_bytes,
+                       from.plain_length_bytes});
+    }
+    return blobs;
+  }
+
+  // Checks the first of `blobs`, as many as are one batch, and returns how many. They are hashed
+  // beside the whole pack, whose bytes therefore stay as they are.
+  size_t check_batch(uint32_t pack, std::span<const repo::PackBlob> blobs,
+                     crypto::Sha256Beside& whole) {
+    size_t count = 0;
+    uint64_t room_bytes = 0;
+    for (; count < std::min(blobs.size(), kBatchBlobs); ++count) {
+      const uint64_t plain_bytes = plain_size(blobs[count]);
+      if (count > 0 && room_bytes + plain_bytes > kBatchBytes) break;
+      room_bytes += plain_bytes;
+    }
+    make_room(plain_, room_bytes);
+    views_.assign(count, {});
+    reasons_.assign(count, {});
+    std::span<uint8_t> room = plain_;
+    for (size_t i = 0; i < count; ++i) {
+      const auto plain = room.first(plain_size(blobs[i]));
+      room = room.subspan(plain.size());
       try {
-        open_blob(repository_.key(), bytes.subspan(blob.offset_bytes, blob.length_bytes),
-                  blob.plain_length_bytes, blob.id, plain_);
-        return;
+        open(blobs[i], plain);
+        views_[i] = plain;
       } catch (const base::Corrupt& error) {
-        reason = error.what();
+        reasons_[i] = error.what();
       }
     }
+    ids_.resize(count);
+    whole.hash_each(views_, ids_);
+    for (size_t i = 0; i < count; ++i) {
+      if (reasons_[i].empty() && ids_[i] != blobs[i].id)
+        reasons_[i] = "its content is not what its ID says";
+      if (!reasons_[i].empty()) tell_damaged(pack, blobs[i], reasons_[i]);
+    }
+    return count;
+  }
+
+  static size_t plain_size(const repo::PackBlob& blob) {
+    if (blob.plain_length_bytes != 0) return blob.plain_length_bytes;
+    return blob.length_bytes - std::min<size_t>(blob.length_bytes, crypto::kSealOverhead);
+  }
+
+  // Into `plain`, which is as large as the blob says that it is. Throws Corrupt.
+  void open(const repo::PackBlob& blob, std::span<uint8_t> plain) {
+    if (uint64_t{blob.offset_bytes} + blob.length_bytes > bytes_.size())
+      throw base::Corrupt("lies beyond the pack's end");
+    const auto sealed = base::ByteView(bytes_).subspan(blob.offset_bytes, blob.length_bytes);
+    if (blob.plain_length_bytes == 0) return crypto::open(repository_.key(), sealed, plain);
+    make_room(frame_, sealed.size() - std::min(sealed.size(), crypto::kSealOverhead));
+    crypto::open(repository_.key(), sealed, frame_);
+    repo::decompress(frame_, plain);
+  }
+
+  void tell_damaged(uint32_t pack, const repo::PackBlob& blob, const std::string& reason) {
     wrong(std::string(repo::type_name(blob.type)) + " blob " + blob.id.hex() + ": " + reason);
     const auto copies = table_.find(blob.type, blob.id);
     for (size_t i = copies.first; i < copies.first + copies.count; ++i)
@@ -133,7 +190,12 @@ class PackReader {
 
   const repo::Repository& repository_;
   const BlobTable& table_;
-  base::Bytes bytes_, plain_;
+  base::Bytes bytes_;          // the pack
+  base::Bytes plain_, frame_;  // of a batch, and of a compressed blob
+  // By number in the batch.
+  std::vector<base::ByteView> views_;
+  std::vector<base::Id> ids_;
+  std::vector<std::string> reasons_;
   std::string wrong_;
 };
 

@@ -24,8 +24,9 @@ struct PackCheck {
 
 // Reads every pack that is listed in `sizes` (by number in the table): its hash must be its name,
 // its header must say what the index says, every blob must decrypt, decompress and have the hash
-// that is its ID. Copies that do not are marked as damaged. Memory: a pack for each thread; packs
-// over 128 MiB are read one at a time. Returns how many bytes were read.
+// that is its ID. Copies that do not are marked as damaged. Memory for each thread: a pack, 4 MiB
+// of plain bytes or the largest blob, and a compressed blob; packs over 128 MiB are read one at a
+// time. Returns how many bytes were read.
 uint64_t read_packs(const repo::Repository& repository, const BlobTable& table,
                     const std::vector<std::optional<uint64_t>>& sizes, const PackCheck& options);
 
