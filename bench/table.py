@@ -33,6 +33,9 @@ class Table:
         if size is not None:
             self._sizes.setdefault((row, tool), []).append(size)
 
+    def _rows(self):
+        return [(row, self._titles[row]) for row in TARGETS if row in self._titles]
+
     def _median(self, row, tool, what):
         runs = self._runs.get((row, tool))
         return statistics.median(getattr(run, what) for run in runs) if runs else None
@@ -64,7 +67,7 @@ class Table:
         """Three tables in Markdown."""
         yield "| work | davit | restic | ratio | at least | aim | reached | borg | tar and zstd |"
         yield "|---|--:|--:|--:|--:|--:|---|--:|--:|"
-        for row, title in self._titles.items():
+        for row, title in self._rows():
             walls = [seconds(self._median(row, tool, "wall")) for tool in TOOLS]
             ratio, verdict = self._verdict(row)
             at_least, aim = TARGETS[row]
@@ -72,14 +75,14 @@ class Table:
         yield ""
         yield "| processor time | davit | restic | ratio | borg | tar and zstd |"
         yield "|---|--:|--:|--:|--:|--:|"
-        for row, title in self._titles.items():
+        for row, title in self._rows():
             times = [self._median(row, tool, "cpu") for tool in TOOLS]
             yield cells(title, *map(seconds, times[:2]), f"{times[1] / times[0]:.1f}", *map(seconds, times[2:]))
         yield ""
         yield ("| memory and size | davit peak | restic peak | borg peak | tar and zstd peak | davit stored | restic stored "
                "| borg stored | tar and zstd stored |")
         yield "|---|" + "--:|" * 8
-        for row, title in self._titles.items():
+        for row, title in self._rows():
             yield cells(title, *(mebibytes(self._peak(row, tool)) for tool in TOOLS),
                         *(mebibytes(self._size(row, tool)) for tool in TOOLS))
 
