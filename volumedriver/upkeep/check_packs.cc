@@ -8,6 +8,7 @@
 #include "base/errors.h"
 #include "crypto/seal.h"
 #include "crypto/sha256_lanes.h"
+#include "repo/chunker.h"
 #include "repo/codec.h"
 #include "repo/pack_header.h"
 #include "upkeep/pack_reader.h"
@@ -17,6 +18,8 @@ namespace davit::upkeep {
 namespace {
 
 constexpr uint64_t kLargePack = 128 << 20;
+// Writers end a pack once it has 16 MiB; the last blob may have 8.
+constexpr uint64_t kUsualPack = 25 << 20;
 // So many plain bytes (or one blob) and so many blobs are hashed at once.
 constexpr uint64_t kBatchBytes = 2 << 20;
 constexpr size_t kBatchBlobs = 256;
@@ -33,7 +36,12 @@ void make_room(base::Bytes& bytes, size_t size) {
 class PackReader {
  public:
   PackReader(const repo::Repository& repository, const BlobTable& table)
-      : repository_(repository), table_(table) {}
+      : repository_(repository), table_(table) {
+    // What nearly all need, so that they never grow: only what is touched counts.
+    bytes_.reserve(kUsualPack);
+    plain_.reserve(repo::kMaxChunk);
+    frame_.reserve(repo::kMaxChunk);
+  }
 
   // What is wrong with it, nothing where all is well.
   std::string read(uint32_t number, uint64_t size_bytes) {
