@@ -1,5 +1,6 @@
 // davitd: the daemon's main. Settings come from the environment and DATA/davit.conf; the few options here are what must
 // be known before that file is found.
+#include <malloc.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -45,6 +46,9 @@ std::string find_client() {
 }  // namespace
 
 int main(int argc, char** argv) {
+  // Buffers get pages of their own and give them back: as it is, the allocator learns from the first large one that was
+  // freed to keep them in its heaps, one of which each thread has, and a daemon would keep its largest hour for ever.
+  ::mallopt(M_MMAP_THRESHOLD, 1 << 20);
   davit::daemon::Options options;
   options.environment = environment();
   CLI::App app("davitd: volumes that back themselves up");

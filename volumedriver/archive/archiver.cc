@@ -91,9 +91,9 @@ Result archive_tree(repo::Repository& repository, repo::UploadSession& session,
   Assembly assembly(session, cache.get(), options.progress);
   LinkTable links(assembly);
   PendingFiles pending;
-  const unsigned large_at_once = std::max(2u, processors / 4);
+  const unsigned large_at_once = std::max(1u, processors / 4);
   LargeFiles large_files(large_at_once);
-  BufferPool buffers(2 * large_at_once * repo::kMaxChunk + (processors + 4) * kLikelyChunk);
+  BufferPool buffers(2 * large_at_once * repo::kMaxChunk + (processors + 2) * kLikelyChunk);
   base::BoundedQueue<std::vector<FileJob>> files(kWaitingBatches);
   base::BoundedQueue<Piece> pieces(kWaitingPieces);
   Stages stages{repository,  session,

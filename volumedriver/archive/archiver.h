@@ -3,9 +3,16 @@
 // The snapshot's root tree holds /volumes/NAME: the nodes on the way, then the directory itself as
 // a node, then its content; and beside it the caller's extra files. Trees are restic's canonical
 // bytes (repo/tree.h), times in UTC, atime = mtime, user and group names left out, device_id only
-// where links > 1. Threads: walk (1) -> read and chunk (2) -> hash, compress, seal (processors).
-// Memory is bounded, whatever the size of the tree; a directory's own node list is held whole (the
-// format stores it as one blob).
+// where links > 1. Threads: walk (1) -> read and chunk (P, one of a large file at once for each
+// four)
+// -> hash, compress, seal (P), with P processors.
+//
+// Memory, whatever the size of the tree, with L = max(1, P / 4):
+//   pieces   2 * L * 8 MiB + (P + 2) * 2 MiB on loan, at most 8 spare ones of 4 MiB
+//   small    P * 512 KiB
+//   session  repo/upload.h, with 2 * P calling threads
+//   names    8 batches of 32 files, and the node list of each open directory (the format stores it
+//            as one blob), 300 to 500 bytes a node
 #pragma once
 
 #include <cstdint>

@@ -6,7 +6,7 @@
 namespace davit::archive {
 
 namespace {
-constexpr size_t kKeptOfSpare = 2 << 20;
+constexpr size_t kKeptOfSpare = 4 << 20;
 }
 
 BufferPool::Lease BufferPool::take(size_t size) {

@@ -69,7 +69,7 @@ class PendingFiles {
 };
 
 // Buffers for pieces, so many at once as `limit_bytes` allows: this is the bound on the run's
-// memory, but for 2 MiB in each of kSpareBuffers. Must outlive what it lent.
+// memory, but for 4 MiB in each of kSpareBuffers. Must outlive what it lent.
 class BufferPool {
  public:
   static constexpr size_t kSpareBuffers = 8;

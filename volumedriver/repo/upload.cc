@@ -65,7 +65,7 @@ class Buffers {
   }
 
  private:
-  static constexpr size_t kKept = 2 << 20;
+  static constexpr size_t kKept = 4 << 20;
   const size_t keep_;
   base::Synchronized<std::vector<Bytes>> free_;
 };

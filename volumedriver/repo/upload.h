@@ -15,7 +15,7 @@
 // blob,
 //   packs    4 open + C queued + C uploading + N waiting, each 1 MiB; where the store holds drafts
 //            in memory, each 9/8 * pack_size_bytes + B
-//   scratch  N * B, N * 3 * B for trees and where data is verified; (processors + 4) * 2 MiB spare
+//   scratch  N * B, N * 3 * B for trees and where data is verified; (processors + 4) * 4 MiB spare
 //   names    40 bytes * blobs that no index file has yet (about 50,000 and what the packs above
 //   hold)
 #pragma once
