@@ -70,9 +70,13 @@ void Permits::stop() {
   returned_.notify_all();
 }
 
-Content::Content(const repo::Repository& repository, Sink& sink, base::Progress* progress,
-                 std::stop_token stop)
-    : repository_(repository), sink_(sink), progress_(progress), stop_(std::move(stop)) {}
+Content::Content(const repo::Repository& repository, Sink& sink, Stamps* stamps,
+                 base::Progress* progress, std::stop_token stop)
+    : repository_(repository),
+      sink_(sink),
+      stamps_(stamps),
+      progress_(progress),
+      stop_(std::move(stop)) {}
 
 void Content::check_stop() const {
   if (stop_.stop_requested()) throw base::Cancelled();
@@ -97,7 +101,7 @@ base::Descent::Handle Content::counted_handle() {
   return last_handle_;
 }
 
-void Content::add(repo::Node node, base::Fd made) {
+void Content::add(repo::Node node, base::Fd made, uint64_t number) {
   check_stop();
   if (node.content_missing)
     throw base::Corrupt(sink_.path_of(node.name) + " has no list of its content in the snapshot");
@@ -112,6 +116,7 @@ void Content::add(repo::Node node, base::Fd made) {
     file->self = files_.begin();
   }
   file->path = sink_.path_of(node.name);
+  file->number = number;
   file->holds_permit = stays_open;
   file->fd = std::move(made);
   if (directory) {
@@ -314,6 +319,13 @@ void Content::finish(PendingFile& file) {
       ::ftruncate(fd, static_cast<off_t>(file.size_bytes)) != 0)
     base::throw_errno("cannot set the size of " + file.path, errno);
   sink_.finish_file(fd, status, file.node, file.path);
+  if (stamps_) {
+    // Names that are made later change it, and attributes may not be as they were saved.
+    if (file.parent && file.node.xattrs.empty())
+      stamps_->take(file.number, fd);
+    else
+      stamps_->pass_over(file.number);
+  }
   file.fd.reset();
   if (file.parent) sink_.release(file.parent, file.directory->get());
   if (file.holds_permit) open_files_.give_back();

@@ -21,6 +21,7 @@
 #include "repo/repository.h"
 #include "restore/plan.h"
 #include "restore/sink.h"
+#include "restore/stamps.h"
 
 namespace davit::restore {
 
@@ -48,6 +49,7 @@ struct PendingFile {
   PendingDirectory* parent =
       nullptr;  // a share of it; null: the file is there already (a hard link)
   uint64_t size_bytes = 0;
+  uint64_t number = 0;
   std::atomic<size_t> pieces_left{0};
   bool holds_permit = false;  // to stay open between pieces
   std::mutex mutex;           // of fd
@@ -63,12 +65,14 @@ struct Work {
 
 class Content {
  public:
-  Content(const repo::Repository& repository, Sink& sink, base::Progress* progress,
+  // `stamps`: where each file is noted once it is complete, or null.
+  Content(const repo::Repository& repository, Sink& sink, Stamps* stamps, base::Progress* progress,
           std::stop_token stop);
 
   // --- for the walk ---
   // The current directory's file `node`. `made`: open already, because it has several names.
-  void add(repo::Node node, base::Fd made);
+  // `number`: of its stamp.
+  void add(repo::Node node, base::Fd made, uint64_t number);
   // Nothing more will come.
   void close();
 
@@ -111,6 +115,7 @@ class Content {
 
   const repo::Repository& repository_;
   Sink& sink_;
+  Stamps* const stamps_;
   base::Progress* progress_;
   std::stop_token stop_;
 

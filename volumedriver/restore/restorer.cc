@@ -68,18 +68,19 @@ class TreeWalk {
         enter(node);
         return;
       case repo::NodeType::file: {
-        if (seed_) seed_->add(node);
+        const uint64_t number = seed_ ? seed_->add(node) : 0;
         base::Fd made;
         ++sink_.result().files;
         sink_.result().bytes += node.size;
         if (sink_.link(node, made) == Sink::Link::further) {
+          if (seed_) seed_->stamps().pass_over(number);
           if (options_.progress) {
             options_.progress->files_done.fetch_add(1, std::memory_order_relaxed);
             options_.progress->bytes_done.fetch_add(node.size, std::memory_order_relaxed);
           }
           return;
         }
-        content_.add(std::move(node), std::move(made));
+        content_.add(std::move(node), std::move(made), number);
         return;
       }
       default:
@@ -108,7 +109,8 @@ Result restore_tree(const repo::Repository& repository, const base::Id& root,
   if (!options.scan_cache_path.empty())
     seed = std::make_unique<Seed>(options.scan_cache_path, repository.id());
   Sink sink(directory, *node);
-  Content content(repository, sink, options.progress, options.stop);
+  Content content(repository, sink, seed ? &seed->stamps() : nullptr, options.progress,
+                  options.stop);
   base::Crew crew([&] { content.stop(); });
   crew.start("plan", [&] { TreeWalk(repository, sink, content, seed.get(), options).run(*node); });
   const unsigned threads =

@@ -19,14 +19,14 @@ namespace davit::restore {
 namespace {
 
 // Waits until the clock that file systems use is past `last`, by the file system's granularity.
-void wait_past(const timespec& last) {
+void wait_past(const repo::NodeTime& last) {
   // Whole seconds tell of a file system that keeps nothing finer.
-  const long step_ns = last.tv_nsec == 0 ? 1'000'000'000 : 10'000'000;
+  const long step_ns = last.nanoseconds == 0 ? 1'000'000'000 : 10'000'000;
   for (;;) {
     timespec now;
     ::clock_gettime(CLOCK_REALTIME_COARSE, &now);
     const int64_t past =
-        (int64_t{now.tv_sec} - last.tv_sec) * 1'000'000'000 + now.tv_nsec - last.tv_nsec;
+        (now.tv_sec - last.seconds) * 1'000'000'000 + now.tv_nsec - last.nanoseconds;
     // A time in the future means that the clock was set: nothing to wait for.
     if (past > step_ns || past < -step_ns) return;
     const timespec nap{0, 2'000'000};
@@ -49,14 +49,13 @@ bool has_xattrs(int directory, const std::string& name, const std::vector<repo::
   return true;
 }
 
-bool is_later(const timespec& a, const timespec& b) {
-  return a.tv_sec != b.tv_sec ? a.tv_sec > b.tv_sec : a.tv_nsec > b.tv_nsec;
-}
-
 }  // namespace
 
 Seed::Seed(const std::string& path, const base::Id& repository)
-    : path_(path), repository_(repository), draft_(path + ".draft", repository) {}
+    : path_(path),
+      repository_(repository),
+      draft_(path + ".draft", repository),
+      stamps_(path.substr(0, path.rfind('/') + 1) + ".") {}
 
 Seed::~Seed() {
   ::unlink((path_ + ".draft").c_str());
@@ -78,7 +77,7 @@ void Seed::leave(const base::Id& tree) {
   write(record);
 }
 
-void Seed::add(const repo::Node& file) {
+uint64_t Seed::add(const repo::Node& file) {
   repo::ScanRecord record;
   record.name = file.name;
   record.size_bytes = file.size;
@@ -87,6 +86,29 @@ void Seed::add(const repo::Node& file) {
   base::Bytes bytes;
   repo::append_record(bytes, record);
   write(bytes);
+  return files_++;
+}
+
+// Of file `number`, which is `name` in `directory`. Not trusted where it is not what `saved` says.
+repo::ScanStamp Seed::find_stamp(uint64_t number, int directory, const std::string& name,
+                                 const repo::ScanRecord& saved) {
+  if (auto known = stamps_.find(number)) {
+    known->trusted = known->size_bytes == saved.size_bytes;
+    known->size_bytes = saved.size_bytes;
+    return *known;
+  }
+  struct stat status;
+  if (::fstatat(directory, name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0)
+    base::throw_errno("cannot stat " + name, errno);
+  repo::ScanStamp stamp;
+  stamp.trusted = S_ISREG(status.st_mode) &&
+                  static_cast<uint64_t>(status.st_size) == saved.size_bytes &&
+                  has_xattrs(directory, name, saved.xattrs);
+  stamp.inode = status.st_ino;
+  stamp.size_bytes = saved.size_bytes;
+  stamp.mtime = {status.st_mtim.tv_sec, static_cast<uint32_t>(status.st_mtim.tv_nsec)};
+  stamp.ctime = {status.st_ctim.tv_sec, static_cast<uint32_t>(status.st_ctim.tv_nsec)};
+  return stamp;
 }
 
 void Seed::finish(int directory, const base::Id& root_tree) {
@@ -95,7 +117,8 @@ void Seed::finish(int directory, const base::Id& root_tree) {
   if (!reader) throw base::Corrupt("the draft of the scan cache was damaged");
   repo::ScanCacheWriter writer(path_ + ".new", repository_);
   base::Descent descent(std::make_shared<const base::Fd>(base::duplicate(directory)));
-  timespec last{};
+  repo::NodeTime last;
+  uint64_t number = 0;
   size_t depth = 0;
   for (;;) {
     base::Bytes bytes;
@@ -115,16 +138,9 @@ void Seed::finish(int directory, const base::Id& root_tree) {
       repo::append_leave(bytes, reader->view().tree());
     } else if (kind == repo::ScanCacheReader::Kind::file) {
       repo::ScanRecord record = reader->view().record();
-      struct stat status;
-      if (::fstatat(descent.here()->get(), name.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0)
-        base::throw_errno("cannot stat " + name, errno);
-      record.trusted = S_ISREG(status.st_mode) &&
-                       static_cast<uint64_t>(status.st_size) == record.size_bytes &&
-                       has_xattrs(descent.here()->get(), name, record.xattrs);
-      record.inode = status.st_ino;
-      record.mtime = {status.st_mtim.tv_sec, static_cast<uint32_t>(status.st_mtim.tv_nsec)};
-      record.ctime = {status.st_ctim.tv_sec, static_cast<uint32_t>(status.st_ctim.tv_nsec)};
-      if (is_later(status.st_ctim, last)) last = status.st_ctim;
+      const repo::ScanStamp stamp = find_stamp(number++, descent.here()->get(), name, record);
+      static_cast<repo::ScanStamp&>(record) = stamp;
+      last = std::max(last, stamp.ctime);
       repo::append_record(bytes, record);
     }
     writer.write(bytes);
