@@ -38,20 +38,26 @@ void Manager::run_prune(Job& job, upkeep::PrunePlan* report) {
 }
 
 void Manager::prune_once(Job& job, upkeep::PrunePlan* report) {
-  auto hold = hold_for(job);
-  const auto repository = hold->repository();
   // One request to stop for both phases: told to, or either lock lost.
   std::stop_source stop;
   const auto request = [&stop] { stop.request_stop(); };
   const std::stop_callback on_stop(job.stop.get_token(), request);
-  const std::stop_callback on_lost(hold->lost(), request);
   upkeep::PruneOptions options;
   options.progress = &job.progress;
   options.stop = stop.get_token();
   try {
-    job.set_phase("finding what is used");
-    repository->refresh_index();
-    upkeep::PrunePlan plan = upkeep::plan_prune(*repository, options);
+    // The plan only reads: it may begin before the lock has settled.
+    upkeep::PrunePlan plan;
+    auto hold = context_.repository.work_under(
+        job.stop.get_token(), [&job](const std::string& why) { job.set_phase(why); }, RepositoryAccess::Use::write,
+        [&](const RepositoryAccess::Hold& begun) {
+          job.set_phase("finding what is used");
+          const EitherStop either(job.stop.get_token(), begun.lost());
+          begun.repository()->refresh_index();
+          plan = upkeep::plan_prune(*begun.repository(), {.progress = &job.progress, .stop = either.get()});
+        });
+    const auto repository = hold->repository();
+    const std::stop_callback on_lost(hold->lost(), request);
     if (report) *report = plan;
     if (!plan.empty()) {
       job.set_phase("pruning");
@@ -95,16 +101,21 @@ upkeep::PrunePlan Manager::prune(bool dry_run, const Emit& emit, std::stop_token
 upkeep::CheckReport Manager::check(bool read_data, const Emit& emit, std::stop_token stop) {
   auto report = std::make_shared<upkeep::CheckReport>();
   auto job = queue_.submit("check", "check", JobClass::upkeep, [this, report, read_data](Job& job) {
-    const auto hold = hold_for(job, RepositoryAccess::Use::read);
-    const EitherStop stop(job.stop.get_token(), hold->lost());
-    job.set_phase("checking");
-    try {
-      *report = upkeep::check(*hold->repository(),
-                              {.read_data = read_data, .progress = &job.progress, .stop = stop.get()});
-    } catch (const base::Cancelled&) {
-      if (!job.stop.stop_requested()) hold->check();  // that was why
-      throw;
-    }
+    // It only reads: it may begin before the lock has settled.
+    const auto work = [&](const RepositoryAccess::Hold& begun) {
+      const EitherStop stop(job.stop.get_token(), begun.lost());
+      job.set_phase("checking");
+      job.progress.bytes_done = 0;
+      try {
+        *report = upkeep::check(*begun.repository(),
+                                {.read_data = read_data, .progress = &job.progress, .stop = stop.get()});
+      } catch (const base::Cancelled&) {
+        if (!job.stop.stop_requested()) begun.check();  // that was why
+        throw;
+      }
+    };
+    const auto hold = context_.repository.work_under(
+        job.stop.get_token(), [&job](const std::string& why) { job.set_phase(why); }, RepositoryAccess::Use::read, work);
     hold->check();
     if (!report->ok()) spdlog::error("check found {} errors, the first: {}", report->errors.size(), report->errors[0]);
   });
