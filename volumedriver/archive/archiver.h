@@ -9,7 +9,7 @@
 //
 // Memory, whatever the size of the tree, with L = max(1, P / 4):
 //   pieces   2 * L * 8 MiB + (P + 2) * 2 MiB on loan, at most 8 spare ones of 4 MiB
-//   small    P * 512 KiB
+//   small    P * 1 MiB
 //   session  repo/upload.h, with 2 * P calling threads
 //   names    8 batches of 32 files, and the node list of each open directory (the format stores it
 //            as one blob), 300 to 500 bytes a node

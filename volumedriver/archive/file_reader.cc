@@ -10,6 +10,7 @@
 
 #include "base/errors.h"
 #include "crypto/sha256.h"
+#include "crypto/sha256_lanes.h"
 #include "repo/chunker.h"
 
 namespace davit::archive {
@@ -17,6 +18,8 @@ namespace davit::archive {
 namespace {
 
 constexpr size_t kReadStep = 256 << 10;
+// Bytes of files of one piece that are hashed together; one more file may come to them.
+constexpr size_t kSmallAtOnce = 512 << 10;
 
 // The machine's limits, not the file's fault: the run must fail, not leave files out.
 bool is_shortage(int number) {
@@ -78,6 +81,10 @@ void release(Stages& stages, PendingFile& file) {
   stages.pending.remove(file);
 }
 
+FileReader::FileReader(Stages& stages) : stages_(stages) {
+  small_.reserve(kSmallAtOnce + repo::kMinChunk);
+}
+
 void FileReader::read(FileJob job) {
   stages_.sync_once();
   for (std::optional<FileJob> next = std::move(job); next;) {
@@ -85,6 +92,27 @@ void FileReader::read(FileJob job) {
     read_once(std::move(*next), instead);
     next = std::move(instead);
   }
+  if (small_.size() >= kSmallAtOnce) save_small();
+}
+
+void FileReader::save_small() {
+  stages_.check_stop();
+  bytes_.clear();
+  for (const SmallFile& file : small_files_)
+    bytes_.push_back(base::ByteView(small_).subspan(file.offset, file.node.size));
+  ids_.resize(bytes_.size());
+  crypto::sha256_each(bytes_, ids_);
+  for (size_t i = 0; i < small_files_.size(); ++i) {
+    SmallFile& file = small_files_[i];
+    if (!bytes_[i].empty()) {
+      file.node.content.push_back(
+          stages_.session.save_blob(repo::BlobType::data, ids_[i], bytes_[i]).id);
+      stages_.assembly.add_progress(bytes_[i].size());
+    }
+    finish(stages_, file.job, std::move(file.node), file.trusted);
+  }
+  small_files_.clear();
+  small_.clear();
 }
 
 void FileReader::leave_out(const FileJob& job, std::optional<FileJob>& instead) {
@@ -168,18 +196,24 @@ FileReader::Outcome FileReader::try_small(int fd, const FileJob& job, const Stat
                                           repo::Node node, std::vector<std::string>& problems,
                                           bool last_try) {
   stages_.check_stop();
-  small_.resize(before.stx_size);
-  node.size = base::pread_up_to(fd, small_, 0);
-  const bool changed = !is_same(before, get_status(fd));
-  if (changed && !last_try) return Outcome::changed;
-  if (node.size > 0) {
-    const base::ByteView bytes = base::ByteView(small_).first(node.size);
-    node.content.push_back(stages_.session.save_blob(repo::BlobType::data, bytes).id);
-    stages_.assembly.add_progress(node.size);
+  const size_t offset = small_.size();
+  small_.resize(offset + before.stx_size);
+  bool changed;
+  try {
+    node.size = base::pread_up_to(fd, std::span(small_).subspan(offset), 0);
+    changed = !is_same(before, get_status(fd));
+  } catch (...) {
+    small_.resize(offset);
+    throw;
   }
+  if (changed && !last_try) {
+    small_.resize(offset);
+    return Outcome::changed;
+  }
+  small_.resize(offset + node.size);
   report(job, changed, problems);
   const bool trusted = !changed && problems.empty() && stages_.is_settled(node);
-  finish(stages_, job, std::move(node), trusted);
+  small_files_.push_back({job, std::move(node), offset, trusted});
   return Outcome::done;
 }
 

@@ -1,5 +1,5 @@
-// Reads files and cuts them into pieces. Each thread of the reading stage has one. A file of one
-// piece is saved at once, on the same thread: handing it on would cost more than it.
+// Reads files and cuts them into pieces. Each thread of the reading stage has one. Files of one
+// piece are saved on the same thread, some at once: handing them on would cost more than it.
 //
 // A file that changed between the fstat before and the one after is read again; after kTries it is
 // saved as it was read last, and named in the result. Never more is read than the size that the
@@ -18,6 +18,7 @@
 #include "archive/file_job.h"
 #include "archive/links.h"
 #include "base/bounded_queue.h"
+#include "base/bytes.h"
 #include "base/errors.h"
 #include "repo/repository.h"
 
@@ -87,11 +88,22 @@ class FileReader {
  public:
   static constexpr int kTries = 3;
 
-  explicit FileReader(Stages& stages) : stages_(stages) {}
+  explicit FileReader(Stages& stages);
 
   void read(FileJob job);
+  // Files of one piece that were read and are not saved yet. To be called before the thread waits
+  // for others.
+  void save_small();
 
  private:
+  // In small_ until it is saved.
+  struct SmallFile {
+    FileJob job;
+    repo::Node node;
+    size_t offset;
+    bool trusted;
+  };
+
   enum class Outcome { done, changed };
   void read_once(FileJob job, std::optional<FileJob>& instead);
   base::Fd open(const FileJob& job);
@@ -107,7 +119,10 @@ class FileReader {
   void leave_out(const FileJob& job, std::optional<FileJob>& instead);
 
   Stages& stages_;
-  base::Bytes small_;  // a file of one piece
+  std::vector<SmallFile> small_files_;
+  base::Bytes small_;  // what is in them
+  std::vector<base::ByteView> bytes_;
+  std::vector<base::Id> ids_;
 };
 
 }  // namespace davit::archive

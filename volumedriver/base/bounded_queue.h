@@ -39,6 +39,17 @@ class BoundedQueue {
     return value;
   }
 
+  // As pop(), but does not wait: nothing where nothing is there.
+  std::optional<T> try_pop() {
+    std::unique_lock lock(mutex_);
+    if (items_.empty()) return std::nullopt;
+    std::optional<T> value(std::move(items_.front()));
+    items_.pop_front();
+    lock.unlock();
+    room_.notify_one();
+    return value;
+  }
+
   // No more items will come; what is in the queue is still delivered.
   void close() {
     {
