@@ -1,6 +1,8 @@
 #include "jobs/job_queue.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <latch>
@@ -31,6 +33,43 @@ TEST(JobQueue, RunsAtMostItsLimitAndAllInTheEnd) {
   EXPECT_EQ(done, 50);
   EXPECT_LE(most, 3);
   EXPECT_TRUE(queue.list().empty());
+}
+
+// The thread of a job and one that it starts.
+std::vector<int> niceness() {
+  std::vector<int> all{::getpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()))};
+  std::thread([&] { all.push_back(::getpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()))); }).join();
+  return all;
+}
+
+TEST(JobQueue, OfTheBackgroundRunAtLowPriorityAndNoneAfterThem) {
+  JobQueue queue([](JobClass) { return 1u; }, [](JobClass job_class) { return job_class == JobClass::backup; });
+  const int ours = niceness()[0];
+  std::vector<int> backup, restore, second;
+  std::vector<std::shared_ptr<Job>> jobs;
+  std::latch go(1);
+  jobs.push_back(queue.submit("1", "backup", JobClass::backup, [&](Job&) {
+    go.wait();
+    backup = niceness();
+  }));
+  // Waits for its turn, so that it is the thread of the backup that starts it.
+  jobs.push_back(queue.submit("2", "restore", JobClass::restore, [&](Job&) {
+    jobs[0]->wait_until(soon());
+    restore = niceness();
+  }));
+  jobs.push_back(queue.submit("3", "restore", JobClass::restore, [&](Job&) { second = niceness(); }));
+  go.count_down();
+  for (const auto& job : jobs) ASSERT_TRUE(job->wait_until(soon()));
+  EXPECT_EQ(backup, (std::vector{std::max(ours, 10), std::max(ours, 10)}));
+  EXPECT_EQ(restore, (std::vector{ours, ours}));
+  EXPECT_EQ(second, (std::vector{ours, ours}));
+}
+
+TEST(JobQueue, OfTheBackgroundFailAsOthersDo) {
+  JobQueue queue([](JobClass) { return 1u; }, [](JobClass) { return true; });
+  const auto job = queue.submit("v", "backup", JobClass::backup, [](Job&) { throw base::Corrupt("torn"); });
+  ASSERT_TRUE(job->wait_until(soon()));
+  EXPECT_THROW(std::rethrow_exception(job->failure()), base::Corrupt);
 }
 
 TEST(JobQueue, AskingAgainJoinsTheSameJob) {

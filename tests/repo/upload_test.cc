@@ -57,6 +57,48 @@ std::map<std::pair<BlobType, Id>, int> verified_blobs(Repository& repository) {
   return blobs;
 }
 
+TEST(Upload, WaitsItsTurnForAllThatItStores) {
+  const auto repository = test::make_repository();
+  std::atomic<uint64_t> reserved{0};
+  const auto begun = std::chrono::steady_clock::now();
+  UploadOptions options;
+  options.reserve = [&](uint64_t bytes) {
+    reserved += bytes;
+    return begun + std::chrono::milliseconds(150);
+  };
+  UploadSession session(*repository, options);
+  session.save_blob(BlobType::data, test::random_bytes(10'000, 1));
+  EXPECT_GE(std::chrono::steady_clock::now() - begun, std::chrono::milliseconds(150));
+  session.save_blob(BlobType::tree, test::random_bytes(1'000, 2));
+  session.finish();
+  EXPECT_EQ(reserved, session.counts().data_added_packed_bytes);
+}
+
+TEST(Upload, AStopEndsTheWaitForItsTurn) {
+  const auto repository = test::make_repository();
+  std::stop_source stop;
+  UploadOptions options;
+  options.stop = stop.get_token();
+  options.reserve = [&](uint64_t) {
+    stop.request_stop();
+    return std::chrono::steady_clock::time_point::max();
+  };
+  UploadSession session(*repository, options);
+  EXPECT_THROW(session.save_blob(BlobType::data, test::random_bytes(10'000, 1)), base::Cancelled);
+}
+
+// As where the lock has to give way: nothing gets a name.
+TEST(Upload, WhatThrowsBeforeTheFirstPackKeepsEverythingOut) {
+  const auto repository = test::make_repository();
+  UploadOptions options;
+  options.before_first_pack = [] { throw base::Locked("somebody prunes"); };
+  UploadSession session(*repository, options);
+  session.save_blob(BlobType::data, test::random_bytes(10'000, 1));
+  EXPECT_THROW(session.finish(), base::Locked);
+  EXPECT_EQ(count(repository->store(), Kind::data), 0u);
+  EXPECT_EQ(count(repository->store(), Kind::index), 0u);
+}
+
 TEST(Upload, StoresEachBlobOnceFromManyThreads) {
   const auto repository = test::make_repository();
   UploadSession session(*repository, {.pack_size_bytes = 64 << 10});

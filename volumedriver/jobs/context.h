@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "base/bandwidth.h"
 #include "base/clock.h"
 #include "base/zone.h"
 #include "engine/engine.h"
@@ -26,6 +27,8 @@ struct Context {
   std::string data_directory;
   std::string version;
   ImageTurns image_turns = {};
+  // DAVIT_LIMIT_UPLOAD, for all that is written at once.
+  base::Bandwidth upload{[this] { return static_cast<uint64_t>(settings.number("DAVIT_LIMIT_UPLOAD")) << 10; }};
   // How long an engine may be at a call whose davit is gone. Docker's last try at a plugin that died begins 15 s after
   // the first.
   std::chrono::milliseconds engine_goes_on{30'000};

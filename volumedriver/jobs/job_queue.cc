@@ -4,6 +4,7 @@
 
 #include "base/errors.h"
 #include "base/log.h"
+#include "base/priority.h"
 
 namespace davit::jobs {
 
@@ -60,7 +61,8 @@ void Job::when_finished(std::function<void()> then) {
   then();
 }
 
-JobQueue::JobQueue(std::function<unsigned(JobClass)> limit) : limit_(std::move(limit)) {}
+JobQueue::JobQueue(std::function<unsigned(JobClass)> limit, std::function<bool(JobClass)> is_background)
+    : limit_(std::move(limit)), is_background_(std::move(is_background)) {}
 
 JobQueue::~JobQueue() {
   stop();
@@ -148,6 +150,15 @@ void JobQueue::start_some() {
   }
 }
 
+std::exception_ptr JobQueue::work_on(Waiting& item) {
+  try {
+    item.work(*item.job);
+  } catch (...) {
+    return std::current_exception();
+  }
+  return nullptr;
+}
+
 void JobQueue::run(Waiting item) {
   Job& job = *item.job;
   {
@@ -156,10 +167,18 @@ void JobQueue::run(Waiting item) {
     job.started_ = std::chrono::steady_clock::now();
   }
   std::exception_ptr failure;
-  try {
-    item.work(job);
-  } catch (...) {
-    failure = std::current_exception();
+  if (is_background_ && is_background_(job.job_class)) {
+    // On a thread that ends with it: this one starts others, which would be low, too.
+    try {
+      std::thread([&] {
+        base::lower_priority();
+        failure = work_on(item);
+      }).join();
+    } catch (const std::system_error&) {  // the machine has no thread to give
+      failure = work_on(item);
+    }
+  } else {
+    failure = work_on(item);
   }
   item.work = nullptr;  // what it captured goes before anybody is told
   // Out of the map first: who waits for this job and then asks again gets a new one.

@@ -63,8 +63,9 @@ class Job {
 
 class JobQueue {
  public:
-  // `limit(class)` is asked each time a job could start.
-  explicit JobQueue(std::function<unsigned(JobClass)> limit);
+  // `limit(class)` is asked each time a job could start, `is_background(class)` each time one does: those run at low
+  // priority, with all threads that they start.
+  explicit JobQueue(std::function<unsigned(JobClass)> limit, std::function<bool(JobClass)> is_background = {});
   ~JobQueue();  // stop(), and waits
 
   // `work` runs on a thread of its own and may throw. `first`: before those that wait.
@@ -83,10 +84,12 @@ class JobQueue {
   };
   void start_some();                       // with mutex_ held
   void run(Waiting item);
+  static std::exception_ptr work_on(Waiting& item);
   void reap();                             // with mutex_ held
   static void finish(Job& job, std::exception_ptr failure);
 
   const std::function<unsigned(JobClass)> limit_;
+  const std::function<bool(JobClass)> is_background_;
   mutable std::mutex mutex_;
   std::condition_variable idle_;
   std::deque<Waiting> waiting_;

@@ -44,6 +44,10 @@ Manager::Manager(Context& context, Hooks hooks)
           case JobClass::upkeep: break;
         }
         return 1u;
+      },
+      [this](JobClass job_class) {
+        const bool waited_for = job_class == JobClass::restore || job_class == JobClass::image || job_class == JobClass::container;
+        return !waited_for && context_.settings.get("DAVIT_PRIORITY") == "low";
       }) {
   // Here, since nobody can ask for a restore yet.
   try {

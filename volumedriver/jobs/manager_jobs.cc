@@ -45,6 +45,9 @@ void Manager::prune_once(Job& job, upkeep::PrunePlan* report) {
   upkeep::PruneOptions options;
   options.progress = &job.progress;
   options.stop = stop.get_token();
+  options.reserve = [this](uint64_t bytes) {
+    return context_.upload.reserve(bytes, std::chrono::steady_clock::now());
+  };
   try {
     // The plan only reads: it may begin before the lock has settled.
     upkeep::PrunePlan plan;

@@ -6,10 +6,13 @@
 
 namespace davit::jobs {
 
-repo::UploadOptions upload_options(const Context& context, const RepositoryAccess::Hold& hold, std::stop_token stop) {
+repo::UploadOptions upload_options(Context& context, const RepositoryAccess::Hold& hold, std::stop_token stop) {
   repo::UploadOptions options;
   options.pack_size_bytes = static_cast<uint32_t>(context.settings.number("RESTIC_PACK_SIZE")) << 20;
   options.stop = std::move(stop);
+  options.reserve = [&context](uint64_t bytes) {
+    return context.upload.reserve(bytes, std::chrono::steady_clock::now());
+  };
   options.before_first_pack = [&hold] { hold.settle(); };
   return options;
 }

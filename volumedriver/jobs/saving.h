@@ -13,7 +13,7 @@
 namespace davit::jobs {
 
 // Nothing gets into the repository before `hold` has settled.
-repo::UploadOptions upload_options(const Context& context, const RepositoryAccess::Hold& hold, std::stop_token stop);
+repo::UploadOptions upload_options(Context& context, const RepositoryAccess::Hold& hold, std::stop_token stop);
 
 // A piece of `point`, of this host and program, with the tags that every one has; tree and summary are the caller's.
 repo::Snapshot new_snapshot(const Context& context, const PointMark& point, const std::string& path);

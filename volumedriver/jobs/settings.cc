@@ -35,6 +35,10 @@ const std::vector<SettingSpec>& setting_specs() {
       {"DAVIT_SCHEDULE", "@daily", T::schedule, false, false, "when volumes without a schedule of their own are saved; off: never"},
       {"DAVIT_JITTER", "0s", T::duration, false, false, "scheduled runs start up to this much later, each volume at its own offset"},
       {"DAVIT_JOBS", "2", T::number, false, false, "backups that run at once"},
+      {"DAVIT_LIMIT_UPLOAD", "0", T::number, false, false,
+       "KiB/s that backups and prune together write to the repository; 0: no limit"},
+      {"DAVIT_PRIORITY", "low", T::text, false, false,
+       "of backups, check and prune: low (nice 10, idle I/O class) or normal; restores are never low"},
       {"DAVIT_KEEP_LAST", "", T::number, false, false, "retention of volumes without a rule of their own"},
       {"DAVIT_KEEP_HOURLY", "24", T::number, false, false, "see DAVIT_KEEP_LAST"},
       {"DAVIT_KEEP_DAILY", "7", T::number, false, false, "see DAVIT_KEEP_LAST"},
@@ -152,6 +156,8 @@ void Settings::validate(const SettingSpec& spec, const std::string& value) const
       const int64_t number = parse_number(value, key);
       if (key == "RESTIC_PACK_SIZE" && (number < 4 || number > 128)) throw UsageError(key + ": from 4 to 128 MiB");
       if (key == "DAVIT_JOBS" && (number < 1 || number > 64)) throw UsageError(key + ": from 1 to 64");
+      if (key == "DAVIT_LIMIT_UPLOAD" && (number < 0 || number > 1'000'000'000))
+        throw UsageError(key + ": KiB/s, from 0 (no limit) to 1000000000");
       if (key.starts_with("DAVIT_KEEP_") && number < -1) throw UsageError(key + ": -1 (all), 0 or more");
       break;
     }
@@ -178,6 +184,8 @@ void Settings::validate(const SettingSpec& spec, const std::string& value) const
     case SettingType::text:
       // Makes an object only; nothing is looked for there yet.
       if (key == "RESTIC_REPOSITORY") store::open_store(value);
+      if (key == "DAVIT_PRIORITY" && value != "low" && value != "normal")
+        throw UsageError(key + ": '" + value + "' is neither low nor normal");
       if (key == "DAVIT_COMMIT") parse_commit_mode(value);
       if (key == "DAVIT_KEEP_WITHIN") upkeep::CalendarDuration::parse(value, key);
       break;

@@ -7,6 +7,7 @@
 #include <functional>
 #include <mutex>
 #include <optional>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -21,6 +22,7 @@
 #include "repo/index_file.h"
 #include "repo/pack_header.h"
 #include "repo/pending.h"
+#include "repo/scratch_buffers.h"
 
 namespace davit::repo {
 
@@ -38,43 +40,6 @@ constexpr size_t kMaxBlobsPerPack = 65'536;
 constexpr size_t kMaxLoneHeader = 128;
 // A pack's offsets and lengths have 32 bits.
 constexpr size_t kMaxBlob = 0xf000'0000;
-
-// Buffers that are used again: a fresh one of this size costs a page fault every 4 KiB. Of what
-// large blobs left behind only the first part is kept.
-class Buffers {
- public:
-  explicit Buffers(size_t keep) : keep_(keep) {}
-
-  Bytes take() {
-    Bytes bytes;
-    free_.with([&](auto& free) {
-      if (free.empty()) return;
-      bytes = std::move(free.back());
-      free.pop_back();
-    });
-    bytes.clear();
-    return bytes;
-  }
-
-  void give(Bytes bytes) {
-    if (bytes.capacity() > 2 * kMaxChunk) return;  // an unusually large blob's
-    base::trim(bytes, kKept);
-    free_.with([&](auto& free) {
-      if (free.size() < keep_) free.push_back(std::move(bytes));
-    });
-  }
-
- private:
-  static constexpr size_t kKept = 4 << 20;
-  const size_t keep_;
-  base::Synchronized<std::vector<Bytes>> free_;
-};
-
-struct Loan {
-  Buffers& buffers;
-  Bytes bytes{buffers.take()};
-  ~Loan() { buffers.give(std::move(bytes)); }
-};
 
 // Packs that arrived and are in no index file yet.
 struct NewIndex {
@@ -107,6 +72,8 @@ struct UploadSession::State {
   Saved save(BlobType type, const Id& id, const Content& content, bool even_if_known);
   void store_blob(BlobType type, const Id& id, const Content& content);
   void seal(const Content& content, bool compressed, Bytes& sealed);
+  // Until so many bytes may go.
+  void wait_turn(size_t bytes);
   void verify(BlobType type, const Id& id, bool compressed, ByteView sealed, size_t plain_size);
   // Locked, by chance or because nobody else is at it.
   OpenPack& choose_pack(BlobType type, std::unique_lock<std::mutex>& lock);
@@ -129,7 +96,7 @@ struct UploadSession::State {
   std::atomic<uint64_t> data_blobs{0}, tree_blobs{0}, added_bytes{0}, added_packed_bytes{0};
   std::atomic<bool> keeps_pending{false};  // somebody stores what the index knows
   PendingBlobs pending;
-  Buffers scratch;
+  ScratchBuffers scratch;
   std::array<std::array<OpenPack, 2>, 2> open;  // by type; which of the two is left to chance
   base::Synchronized<NewIndex> new_index;
   base::BoundedQueue<std::unique_ptr<GrowingPack>> queue;
@@ -186,6 +153,17 @@ void UploadSession::State::seal(const Content& content, bool compressed, Bytes& 
   crypto::seal_in_place(repository.key(), sealed);
 }
 
+void UploadSession::State::wait_turn(size_t bytes) {
+  if (!options.reserve) return;
+  constexpr std::chrono::milliseconds kNap(100);  // how late a stop is seen
+  const auto until = options.reserve(bytes);
+  for (auto now = std::chrono::steady_clock::now(); now < until;
+       now = std::chrono::steady_clock::now()) {
+    throw_if_failed();
+    std::this_thread::sleep_for(std::min<std::chrono::steady_clock::duration>(until - now, kNap));
+  }
+}
+
 // Bad memory must not write what nobody can read.
 void UploadSession::State::verify(BlobType type, const Id& id, bool compressed, ByteView sealed,
                                   size_t plain_size) {
@@ -217,6 +195,7 @@ void UploadSession::State::store_blob(BlobType type, const Id& id, const Content
       .id = id,
       .plain_length_bytes = compressed ? static_cast<uint32_t>(content.plain_size) : 0};
   const size_t length = sealed.bytes.size();
+  wait_turn(length);
   std::unique_ptr<GrowingPack> full;
   if (length >= options.pack_size_bytes) {
     full = std::make_unique<GrowingPack>();

@@ -38,6 +38,8 @@ struct UploadOptions {
   size_t index_blobs = 50'000;
   std::chrono::seconds index_age{600};
   std::stop_token stop{};
+  // When so many bytes may go to the store: base::Bandwidth::reserve. Empty: at once.
+  std::function<std::chrono::steady_clock::time_point(uint64_t bytes)> reserve{};
   // Called once, on a thread of the session, before the first pack gets its name in the store; what
   // it throws fails the session. May be empty.
   std::function<void()> before_first_pack{};

@@ -7,6 +7,7 @@
 // old index files, delete packs.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -22,6 +23,8 @@ struct PruneOptions {
   double max_unused_ratio = 0.05;  // of the repository, may stay
   base::Progress* progress = nullptr;
   std::stop_token stop;
+  // When so many bytes may be written: base::Bandwidth::reserve. Empty: at once.
+  std::function<std::chrono::steady_clock::time_point(uint64_t bytes)> reserve{};
 };
 
 struct PrunePlan {

@@ -40,6 +40,7 @@ void copy_what_stays(repo::Repository& repository, const PrunePlan::Detail& deta
   repository.refresh_index();
   repo::UploadOptions upload;
   upload.stop = options.stop;
+  upload.reserve = options.reserve;
   repo::UploadSession session(repository, upload);
   base::for_each_parallel("copy packs", base::processor_count(), packs.size(), [&](size_t i) {
     if (options.stop.stop_requested()) throw base::Cancelled();
