@@ -1,6 +1,7 @@
 #include "restore/content.h"
 
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -320,8 +321,9 @@ void Content::finish(PendingFile& file) {
     base::throw_errno("cannot set the size of " + file.path, errno);
   sink_.finish_file(fd, status, file.node, file.path);
   if (stamps_) {
-    // Names that are made later change it, and attributes may not be as they were saved.
-    if (file.parent && file.node.xattrs.empty())
+    // Names that are made later change it, and attributes may not be as they were saved: some
+    // systems label each new file.
+    if (file.parent && file.node.xattrs.empty() && ::flistxattr(fd, nullptr, 0) == 0)
       stamps_->take(file.number, fd);
     else
       stamps_->pass_over(file.number);
