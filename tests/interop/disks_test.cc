@@ -265,10 +265,10 @@ TEST_F(FullDisk, AnAttributeThatLacksRoomFailsTheRestore) {
   node.xattrs.push_back({"user.large", {value.begin(), value.end()}});
   exhaust();
   std::vector<std::string> problems;
-  EXPECT_THAT(refusal([&] { restore::apply_metadata(file.get(), node, problems); }),
+  EXPECT_THAT(refusal([&] { restore::apply_metadata(file.get(), nullptr, node, problems); }),
               AllOf(HasSubstr("user.large"), HasSubstr("No space left on device")));
   make_room();
-  restore::apply_metadata(file.get(), node, problems);
+  restore::apply_metadata(file.get(), nullptr, node, problems);
   EXPECT_THAT(problems, IsEmpty());
 }
 
