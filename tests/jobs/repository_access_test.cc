@@ -100,7 +100,7 @@ TEST_F(Access, TheExclusiveOneWaitsForHoldsAndKeepsNewOnesWaiting) {
 // An exclusive lock of somebody else that is written between the two looks of ours.
 TEST_F(Access, WorkBeginsAgainWhereItsLockHasToGiveWay) {
   auto timing = Access::timing();
-  timing.lock.settle = 50ms;
+  timing.lock.settle = 1s;  // time enough for what the test does meanwhile, on a busy machine, too
   RepositoryAccess access(settings_, data_, "0000-ours", timing);
   std::optional<base::Id> other;
   std::atomic<bool> told{false};
@@ -126,7 +126,7 @@ TEST_F(Access, WorkBeginsAgainWhereItsLockHasToGiveWay) {
 
 TEST_F(Access, WhatGoesWrongUnderALockThatGivesWayIsTriedAgainAndOnlyThen) {
   auto timing = Access::timing();
-  timing.lock.settle = 50ms;
+  timing.lock.settle = 1s;  // time enough for what the test does meanwhile, on a busy machine, too
   RepositoryAccess access(settings_, data_, "0000-ours", timing);
   std::optional<base::Id> other;
   int runs = 0;
@@ -144,7 +144,7 @@ TEST_F(Access, WhatGoesWrongUnderALockThatGivesWayIsTriedAgainAndOnlyThen) {
 
 TEST_F(Access, AHoldThatJoinsOneThatHasBegunWaitsForIt) {
   auto timing = Access::timing();
-  timing.lock.settle = 50ms;
+  timing.lock.settle = 1s;  // time enough for what the test does meanwhile, on a busy machine, too
   RepositoryAccess access(settings_, data_, "0000-ours", timing);
   auto begun = access.hold_shared({}, {}, RepositoryAccess::Use::write, RepositoryAccess::When::begun);
   const auto other = put_lock("elsewhere", true);

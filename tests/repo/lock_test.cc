@@ -70,7 +70,7 @@ TEST_F(LockTest, ManyMayShareOneMayExclude) {
 
 TEST_F(LockTest, OfTwoThatBeginAtOnceTheSharedOneGivesWay) {
   // Written after the first look of ours and before the second.
-  const auto ours = Lock::begin(*repository, LockMode::shared, kOurs, {.settle = 100ms});
+  const auto ours = Lock::begin(*repository, LockMode::shared, kOurs, {.settle = 1s});
   EXPECT_EQ(locks(), 1u);
   foreign_lock(*repository, true, now());
   EXPECT_THROW(ours->settle(), base::Locked);
