@@ -178,13 +178,13 @@ bool Lock::State::look_again() {
   } catch (...) {
     why = std::current_exception();
   }
+  if (why) lost.request_stop();  // before anybody hears of it
   {
     const std::lock_guard guard(mutex);
     settled = true;
     failure = why;
   }
   changed.notify_all();
-  if (why) lost.request_stop();
   return !why;
 }
 
