@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+from measure import touch_memory
 from tools import remove
 
 GIB = 1 << 30
@@ -67,6 +68,9 @@ class Group:
         for path in chosen.sample(names, min(count, len(names))):
             path.write_bytes(chosen.randbytes(chosen.randrange(200, 8000)))
 
+    def touch(self):
+        touch_memory(self.source.parent, self.single_bytes)
+
     def in_turn(self, number, tools=None):
         tools = self.tools if tools is None else tools
         return reversed(tools) if number % 2 else tools
@@ -80,11 +84,13 @@ class Group:
     def backup(self, number, row, title, tools=None):
         for tool in self.in_turn(number, tools):
             before = tool.stored()
+            self.touch()
             measurement = tool.backup(self.davit.volume)
             self.table.add(row, title, tool.name, measurement, tool.stored() - before)
 
     def restore(self, number, row, title, tools=None):
         for tool in self.in_turn(number, tools):
+            self.touch()
             measurement, restored = tool.restore()
             if number == 0:  # fast and wrong is no row
                 subprocess.run(["diff", "-rq", "--no-dereference", self.davit.volume, restored], check=True)

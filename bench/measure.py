@@ -69,6 +69,17 @@ def processor_seconds_when_idle(pid):
         before = now
 
 
+def touch_memory(directory, size_bytes):
+    """What the next command will fill. A virtual machine may get its memory from its host at the first touch only, which
+    costs seconds a GiB, and give back within seconds what is free: not in a row, and not one tool's cost only."""
+    block = bytes(4 << 20)
+    path = directory / "touched"
+    with open(path, "wb") as file:
+        for _ in range(size_bytes // len(block)):
+            file.write(block)
+    path.unlink()
+
+
 def measure(*commands, environment=None, directory=None, daemon=None, stdin=None):
     """The commands as one pipeline, to the end of all; `stdin` a path or nothing, `daemon` a pid. Ends this program if one fails."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors, open(stdin or os.devnull, "rb") as source:

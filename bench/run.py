@@ -25,23 +25,17 @@ PARTS = ("table", "index", "neighbour", "images")
 NEEDS = 9 * GIB  # alive at once: 2 GiB of data, two repositories of it, what one of them restores, and some for the programs
 
 
-def touch_memory(work, size_bytes):
-    """A virtual machine may get its memory from its host at the first touch only, which costs seconds a GiB: not in a row."""
+def need_memory(size_bytes):
     for line in open("/proc/meminfo"):
         if line.startswith("MemAvailable:") and int(line.split()[1]) << 10 < size_bytes:
             sys.exit(f"needs {size_bytes / GIB:.1f} GiB of memory that is available; see --scale")
-    block = bytes(4 << 20)
-    with open(work / "touched", "wb") as file:
-        for _ in range(size_bytes // len(block)):
-            file.write(block)
-    (work / "touched").unlink()
 
 
 def run_table(options, work):
     build = options.build.resolve()
     tools = [Davit(work, build), Restic(work, options.restic), Borg(work), Tar(work)]
     table = Table()
-    touch_memory(work, int(NEEDS * options.scale))
+    need_memory(int(NEEDS * options.scale))
     for name in options.only or GROUPS:
         GROUPS[name](tools, work, build / "bench" / "davit-bench-data", table, options.scale, options.seed).measure(options.runs)
     return [describe(options), "", *table.lines(), ""]
@@ -55,7 +49,7 @@ def describe(options):
     zstd = subprocess.run(["zstd", "--version"], check=True, capture_output=True, text=True).stdout
     versions.append("zstd " + re.search(r"v([0-9.]+)", zstd).group(1))
     return (f"Medians of {options.runs} runs, interleaved; seed {options.seed}. {os.cpu_count()} processors ({processor}), Linux "
-            f"{os.uname().release}, everything on a tmpfs whose memory was touched before. {', '.join(versions)}. Ratio: restic's "
+            f"{os.uname().release}, everything on a tmpfs; as much memory as the data was touched just before each backup and restore. {', '.join(versions)}. Ratio: restic's "
             "time divided by davit's, over 1 where davit is faster. Davit: `davit` and a running `davitd` with its default settings "
             "(retention included; but schedules off, and no engine); its processor time and memory are both programs'. restic: the "
             "whole command, with its cache. borg: repokey-blake2, zstd,3. tar: `tar | zstd -3 -T0`, which neither encrypts nor "
