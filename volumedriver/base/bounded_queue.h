@@ -31,23 +31,13 @@ class BoundedQueue {
   std::optional<T> pop() {
     std::unique_lock lock(mutex_);
     filled_.wait(lock, [&] { return closed_ || !items_.empty(); });
-    if (items_.empty()) return std::nullopt;
-    std::optional<T> value(std::move(items_.front()));
-    items_.pop_front();
-    lock.unlock();
-    room_.notify_one();
-    return value;
+    return take(lock);
   }
 
   // As pop(), but does not wait: nothing where nothing is there.
   std::optional<T> try_pop() {
     std::unique_lock lock(mutex_);
-    if (items_.empty()) return std::nullopt;
-    std::optional<T> value(std::move(items_.front()));
-    items_.pop_front();
-    lock.unlock();
-    room_.notify_one();
-    return value;
+    return take(lock);
   }
 
   // No more items will come; what is in the queue is still delivered.
@@ -73,6 +63,16 @@ class BoundedQueue {
   }
 
  private:
+  // The first item, if there is one; gives the lock back.
+  std::optional<T> take(std::unique_lock<std::mutex>& lock) {
+    if (items_.empty()) return std::nullopt;
+    std::optional<T> value(std::move(items_.front()));
+    items_.pop_front();
+    lock.unlock();
+    room_.notify_one();
+    return value;
+  }
+
   const size_t capacity_;
   std::mutex mutex_;
   std::condition_variable room_;
