@@ -127,6 +127,8 @@ class StatusView : public View {
                 printable(text(last, "consistency")), printable(text(message, "schedule")),
                 screen_.verbose ? printable(text(message, "retention")) : ""});
     complain(message, name);
+    if (const std::string tracking = text(message, "tracking"); screen_.verbose && !tracking.empty())
+      note(Colour::none, name, "tracking " + printable(tracking));
     images(message, name);
   }
 

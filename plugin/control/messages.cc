@@ -245,6 +245,7 @@ Message volume_message(const jobs::VolumeStatus& status, bool removed) {
   put_time(message, "removed", volume.removed_at);
   put_text(message, "schedule", status.schedule);
   put_text(message, "retention", status.retention);
+  put_text(message, "tracking", status.tracking);
   put_time(message, "next_backup", status.next_backup);
   message["snapshots"] = status.snapshots;
   put_last_backup(message, volume.last_backup);

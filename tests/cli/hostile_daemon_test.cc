@@ -90,7 +90,7 @@ TEST(HostileDaemon, CannotWriteControlCharacters) {
                             "removed",     "mtime",
                             "type",        "snapshot_id",
                             "consistency", "safety_snapshot_id",
-                            "installation"})
+                            "installation", "tracking"})
     fields += pair(field, text);
   for (const char* field : {"problems", "tags", "paths", "reasons"}) fields += pair(field, list);
   fields += pair("group", "{\"volume\":" + text + ",\"host\":" + text + "}");

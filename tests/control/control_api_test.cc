@@ -474,6 +474,7 @@ TEST_F(ControlApiTest, ShowsTheDaemonAndItsVolumes) {
   volume.running.emplace().phase = "saving";
   volume.images = {{.reference = "davit/web:1", .container = "web", .state = "loading", .fraction = 0.5, .error = ""},
                    {.reference = "davit/app:1", .container = "app", .state = "failed", .fraction = {}, .error = "no space"}};
+  volume.tracking = "followed what changed";
   operations_.current_status.volumes = {volume};
   volume.images.clear();
   volume.volume.name = "old";
@@ -493,6 +494,7 @@ TEST_F(ControlApiTest, ShowsTheDaemonAndItsVolumes) {
   const auto messages = ask("status");
   ASSERT_EQ(messages.size(), 5u);
   EXPECT_EQ(messages[0]["engine_error"], "no engine");
+  EXPECT_EQ(messages[1]["tracking"], "followed what changed");
   EXPECT_EQ(messages[3]["message_type"], "container");
   EXPECT_EQ(messages[3]["name"], "web");
   EXPECT_EQ(messages[3]["image"], "nginx:1");

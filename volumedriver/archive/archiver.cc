@@ -13,6 +13,7 @@
 #include "archive/file_job.h"
 #include "archive/file_reader.h"
 #include "archive/frame.h"
+#include "archive/kept_subtrees.h"
 #include "archive/links.h"
 #include "archive/walk.h"
 #include "base/bounded_queue.h"
@@ -55,7 +56,8 @@ base::Id save_frame(const Source& source, const repo::Node& tree, const repo::Ch
 // What decides what a tree comes to, beside the files: see repo/scan_cache.h. The number is of the
 // way that nodes are made; another one makes every tree anew.
 base::Id scan_context(const Source& source, const Options& options) {
-  std::string text = "1\n" + std::to_string(source.device) + "\n";
+  std::string text =
+      (options.keeps_handles ? "1 with handles\n" : "1\n") + std::to_string(source.device) + "\n";
   for (const std::string& line : options.excludes.lines()) text += line + "\n";
   return crypto::sha256(base::as_bytes(text));
 }
@@ -102,10 +104,15 @@ Result archive_tree(repo::Repository& repository, repo::UploadSession& session,
   const base::Id context = scan_context(source, options);
   std::unique_ptr<repo::ScanCacheWriter> cache;
   if (!options.scan_cache_path.empty())
-    cache = std::make_unique<repo::ScanCacheWriter>(options.scan_cache_path + ".new",
-                                                    repository.id(), context);
+    cache = std::make_unique<repo::ScanCacheWriter>(
+        options.scan_cache_path + ".new", repository.id(), context, options.keeps_handles);
   const auto prior =
       open_prior(repository, options.scan_cache_path, context, options.parent, names);
+
+  std::unique_ptr<const KeptSubtrees> kept;
+  if (cache && options.changed && prior->cache())
+    if (auto scan = prior->cache()->open_kept())
+      kept = std::make_unique<const KeptSubtrees>(std::move(scan), *options.changed);
 
   const repo::NodeTime begun_at = now(options.clock);
   const unsigned processors = base::processor_count();
@@ -131,7 +138,7 @@ Result archive_tree(repo::Repository& repository, repo::UploadSession& session,
   });
   std::atomic<unsigned> readers{processors};
   crew.start("walk", [&] {
-    walk_tree(stages, source, options.excludes, *prior);
+    walk_tree(stages, source, options, *prior, kept.get());
     files.close();
   });
   for (unsigned i = 0; i < processors; ++i)
@@ -148,6 +155,7 @@ Result archive_tree(repo::Repository& repository, repo::UploadSession& session,
   // From here on every directory of the tree is saved.
 
   Result result = std::move(assembly.result());
+  result.holds_overlays = kept && kept->holds_overlays();
   result.tree = save_frame(source, assembly.root(), repository.chunker(), session);
   if (cache) cache->finish(result.tree);
   base::fault_point("archive:done");

@@ -27,6 +27,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/progress.h"
+#include "capture/changed_set.h"
 #include "repo/repository.h"
 #include "repo/upload.h"
 
@@ -52,11 +53,24 @@ struct Options {
   Excludes excludes;
   // Unchanged files are taken from here without being opened: the scan cache of the volume (made by
   // the last backup or restore), else the parent snapshot's tree.
-  std::string scan_cache_path;         // "": none; a damaged or foreign one is ignored
-  std::optional<base::Id> parent;      // snapshot ID
+  std::string scan_cache_path;     // "": none; a damaged or foreign one is ignored
+  std::optional<base::Id> parent;  // snapshot ID
+  // Keeps handles in the scan cache, by which changes are told (capture/file_handle.h).
+  bool keeps_handles = false;
+  // The handles of all that may have changed since the run began that made the scan cache: what is
+  // in none of them is not looked at. Borrowed; null: everything is.
+  const capture::ChangedSet* changed = nullptr;
+  // Looks at everything all the same, and lists in Result::missed what `changed` did not have.
+  bool verifies_changed = false;
   base::Progress* progress = nullptr;  // borrowed
   std::stop_token stop;
   const base::Clock* clock = nullptr;  // borrowed; null: the system's
+};
+
+// Something that changed although its handle, and that of its directory, were not told.
+struct MissedChange {
+  std::string path;                   // relative to the tree's root
+  uint64_t directory = 0, entry = 0;  // handles; 0: not known
 };
 
 struct FileProblem {
@@ -69,6 +83,9 @@ struct Result {
   uint64_t files_new = 0, files_changed = 0, files_unmodified = 0;
   uint64_t dirs_new = 0, dirs_changed = 0, dirs_unmodified = 0;
   uint64_t total_files = 0, total_bytes = 0;
+  uint64_t looked_at = 0;                 // entries; of the others nothing was asked
+  std::vector<MissedChange> missed;       // the first 100
+  bool holds_overlays = false;            // directories of which `changed` has all that is below
   uint64_t unreadable_count = 0;          // left out: the snapshot is partial
   uint64_t changed_while_read_count = 0;  // saved as read after several tries
   std::vector<FileProblem> unreadable;    // the first 100

@@ -8,7 +8,7 @@ namespace {
 
 constexpr size_t kListedProblems = 100;
 
-repo::ScanRecord record_of(const repo::Node& node, bool trusted) {
+repo::ScanRecord record_of(const repo::Node& node, bool trusted, uint64_t handle) {
   repo::ScanRecord record;
   record.name = node.name;
   record.trusted = trusted;
@@ -16,6 +16,7 @@ repo::ScanRecord record_of(const repo::Node& node, bool trusted) {
   record.size_bytes = node.size;
   record.mtime = node.mtime;
   record.ctime = node.ctime;
+  record.handle = handle;
   record.xattrs = node.xattrs;
   record.content = node.content;
   return record;
@@ -33,7 +34,9 @@ uint64_t OrderedRecords::reserve() {
 void OrderedRecords::fill(uint64_t place, base::Bytes records) {
   if (!writer_) return;
   std::lock_guard lock(mutex_);
-  waiting_[place - first_] = std::move(records);
+  Records& waiting = waiting_[place - first_];
+  waiting.are_there = true;
+  waiting.bytes = std::move(records);
   drain();
 }
 
@@ -44,13 +47,28 @@ void OrderedRecords::append(base::ByteView records) {
     writer_->write(records);
     ++first_;
   } else {
-    waiting_.emplace_back(base::to_bytes(records));
+    waiting_.push_back({true, base::to_bytes(records), nullptr, 0});
+  }
+}
+
+void OrderedRecords::append(std::shared_ptr<const repo::KeptScan> scan, size_t directory) {
+  if (!writer_) return;
+  std::lock_guard lock(mutex_);
+  if (waiting_.empty()) {
+    writer_->copy(*scan, directory);
+    ++first_;
+  } else {
+    waiting_.push_back({true, {}, std::move(scan), directory});
   }
 }
 
 void OrderedRecords::drain() {
-  while (!waiting_.empty() && waiting_.front()) {
-    writer_->write(*waiting_.front());
+  while (!waiting_.empty() && waiting_.front().are_there) {
+    const Records& records = waiting_.front();
+    if (records.scan)
+      writer_->copy(*records.scan, records.directory);
+    else
+      writer_->write(records.bytes);
     waiting_.pop_front();
     ++first_;
   }
@@ -134,6 +152,18 @@ void Assembly::count_unmodified_directory() {
   ++result_.dirs_unmodified;
 }
 
+void Assembly::keep_subtree(std::shared_ptr<const repo::KeptScan> scan, size_t directory) {
+  const repo::ScanOutline::Directory kept = scan->outline.directories[directory];
+  records_.append(std::move(scan), directory);
+  add_progress(kept.bytes);
+  if (progress_) progress_->files_done.fetch_add(kept.files, std::memory_order_relaxed);
+  std::lock_guard lock(mutex_);
+  result_.dirs_unmodified += kept.next - directory;
+  result_.files_unmodified += kept.files;
+  result_.total_files += kept.files;
+  result_.total_bytes += kept.bytes;
+}
+
 void Assembly::set_root(repo::Node node) {
   std::lock_guard lock(mutex_);
   root_ = std::move(node);
@@ -150,7 +180,7 @@ Assembly::Place Assembly::reserve(Directory* directory) {
 
 void Assembly::fill(const Place& place, repo::Node node, bool trusted, bool had_prior) {
   base::Bytes record;
-  if (records_.enabled()) repo::append_record(record, record_of(node, trusted));
+  if (records_.enabled()) repo::append_record(record, record_of(node, trusted, place.handle));
   count_file(node.size, had_prior ? &Result::files_changed : &Result::files_new);
   records_.fill(place.record, std::move(record));
   put(*place.directory, place.slot, std::move(node));

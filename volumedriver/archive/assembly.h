@@ -34,6 +34,8 @@ class OrderedRecords {
 
   bool enabled() const { return writer_ != nullptr; }
   uint64_t reserve();
+  // A directory of an earlier scan cache, with all that is below it.
+  void append(std::shared_ptr<const repo::KeptScan> scan, size_t directory);
   void fill(uint64_t place, base::Bytes records);
   void append(base::ByteView records);
 
@@ -43,7 +45,13 @@ class OrderedRecords {
   repo::ScanCacheWriter* writer_;
   std::mutex mutex_;
   uint64_t first_ = 0;  // the place of waiting_.front()
-  std::deque<std::optional<base::Bytes>> waiting_;
+  struct Records {
+    bool are_there = false;
+    base::Bytes bytes;
+    std::shared_ptr<const repo::KeptScan> scan;  // not null: those of its directory instead
+    size_t directory = 0;
+  };
+  std::deque<Records> waiting_;
 };
 
 class Assembly {
@@ -55,6 +63,7 @@ class Assembly {
     Directory* directory = nullptr;
     uint64_t slot = 0;
     uint64_t record = 0;
+    uint64_t handle = 0;  // of the entry, for its record
   };
 
   // All borrowed; `progress` and `writer` may be null.
@@ -76,6 +85,9 @@ class Assembly {
   void count_unmodified(uint64_t size_bytes);
   // A directory that is what it was, with all that is in it: nobody began it.
   void count_unmodified_directory();
+  // A directory of an earlier scan cache that is taken as it was, with all that is in it: recorded
+  // and counted.
+  void keep_subtree(std::shared_ptr<const repo::KeptScan> scan, size_t directory);
   // The root itself is such a directory.
   void set_root(repo::Node node);
   Place reserve(Directory* directory);

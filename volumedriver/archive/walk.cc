@@ -8,6 +8,7 @@
 
 #include "archive/walk_detail.h"
 #include "base/errors.h"
+#include "capture/file_handle.h"
 #include "crypto/sha256.h"
 
 namespace davit::archive {
@@ -20,8 +21,8 @@ namespace {
 constexpr size_t kFilesInBatch = 32;
 constexpr size_t kEntriesInBatch = 512;
 
-repo::ScanStamp make_stamp(const repo::Node& node, bool trusted) {
-  return {trusted, node.inode, node.size, node.mtime, node.ctime};
+repo::ScanStamp make_stamp(const repo::Node& node, bool trusted, uint64_t handle) {
+  return {trusted, node.inode, node.size, node.mtime, node.ctime, handle};
 }
 
 }  // namespace
@@ -71,10 +72,20 @@ void Walk::run() {
     if (!batch_.empty() && ++entries_since_ >= kEntriesInBatch) send_batch();
   }
   send_batch();
+  stages_.assembly.result().looked_at = looked_at_;
+}
+
+uint64_t Walk::handle_of(int fd) const {
+  return options_.keeps_handles ? capture::find_handle(fd) : 0;
+}
+
+uint64_t Walk::handle_of(const std::string& name) {
+  return options_.keeps_handles ? capture::find_handle(descent_.here()->get(), name.c_str()) : 0;
 }
 
 void Walk::enter_root(const Status& status) {
   Level level;
+  ++looked_at_;
   level.node = make_node("root", status, 0);
   std::vector<std::string> problems;
   level.node.xattrs = read_xattrs(stages_.root->get(), problems);
@@ -83,12 +94,14 @@ void Walk::enter_root(const Status& status) {
   repo::ScanCacheReader* const cache = prior_.cache();
   if (cache && cache->peek() == Kind::enter && problems.empty() &&
       is_same_inode(cache->view().stamp(), status)) {
+    if (pass_subtree(level.node)) return;
     go_by_cache(level);
     levels_.push_back(std::move(level));
     return;
   }
   for (std::string& problem : problems) report(std::move(problem));
-  record_enter("", make_stamp(level.node, problems.empty() && stages_.is_settled(level.node)));
+  record_enter("", make_stamp(level.node, problems.empty() && stages_.is_settled(level.node),
+                              handle_of(stages_.root->get())));
   level.names = list_names(stages_.root->get());
   level.has_prior = prior_.enter("");
   levels_.push_back(std::move(level));
@@ -154,7 +167,8 @@ void Walk::visit(const std::string& name) {
   const size_t path_size = path_.size();
   if (!path_.empty()) path_ += '/';
   path_ += name;
-  if (excludes_.empty() || !excludes_.matches(path_)) {
+  const Excludes& excludes = options_.excludes;
+  if (excludes.empty() || !excludes.matches(path_)) {
     try {
       if (save(name)) return;  // it went down; leave() restores the path
     } catch (const base::IoError& error) {
@@ -168,6 +182,7 @@ void Walk::visit(const std::string& name) {
 bool Walk::save(const std::string& name) {
   const Level& level = levels_.back();
   const int here = descent_.here()->get();
+  ++looked_at_;
   const auto status = find_status(here, name);
   if (!status) return false;
   const auto type = repo::node_type(status->stx_mode);
@@ -221,7 +236,8 @@ bool Walk::enter(const std::string& name) {
   for (std::string& problem : problems) report(std::move(problem));
   level.names = list_names(directory.get());
   level.has_prior = levels_.back().has_prior && prior_.enter(name);
-  record_enter(name, make_stamp(level.node, problems.empty() && stages_.is_settled(level.node)));
+  record_enter(name, make_stamp(level.node, problems.empty() && stages_.is_settled(level.node),
+                                handle_of(directory.get())));
   go_down(std::move(level), name, std::move(directory), status);
   begin_all();
   return true;
@@ -242,6 +258,7 @@ void Walk::save_file(const std::string& name, const Status& status) {
     node.xattrs = known->xattrs;
     node.content = known->content;
     if (assembly.keeps_records()) {
+      known->handle = handle_of(name);
       base::Bytes record;
       repo::append_record(record, *known);
       assembly.record(record);
@@ -252,6 +269,7 @@ void Walk::save_file(const std::string& name, const Status& status) {
   }
   FileJob job;
   job.place = assembly.reserve(level.directory);
+  job.place.handle = handle_of(name);
   job.directory = descent_.here();
   job.name = name;
   job.path = path_;
@@ -290,7 +308,7 @@ void Walk::save_special(const std::string& name, const Status& status) {
   if (stages_.assembly.keeps_records()) {
     repo::ScanRecord known;
     static_cast<repo::ScanStamp&>(known) =
-        make_stamp(node, problems.empty() && stages_.is_settled(node));
+        make_stamp(node, problems.empty() && stages_.is_settled(node), handle_of(name));
     known.name = name;
     known.xattrs = node.xattrs;
     known.linktarget = node.linktarget;
@@ -306,8 +324,9 @@ void Walk::report(std::string reason) {
   stages_.assembly.report_unreadable(path_.empty() ? "." : path_, std::move(reason));
 }
 
-void walk_tree(Stages& stages, const Source& source, const Excludes& excludes, Prior& prior) {
-  Walk(stages, source, excludes, prior).run();
+void walk_tree(Stages& stages, const Source& source, const Options& options, Prior& prior,
+               const KeptSubtrees* kept) {
+  Walk(stages, source, options, prior, kept).run();
 }
 
 }  // namespace davit::archive

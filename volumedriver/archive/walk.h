@@ -10,11 +10,14 @@
 #include <vector>
 
 #include "archive/file_reader.h"
+#include "archive/kept_subtrees.h"
 #include "archive/prior.h"
 
 namespace davit::archive {
 
-// Runs on the calling thread. `prior` stands above the root. Throws when the root cannot be read.
-void walk_tree(Stages& stages, const Source& source, const Excludes& excludes, Prior& prior);
+// Runs on the calling thread. `prior` stands above the root. `kept`: what need not be looked at, of
+// prior's scan cache; may be null. Throws when the root cannot be read.
+void walk_tree(Stages& stages, const Source& source, const Options& options, Prior& prior,
+               const KeptSubtrees* kept);
 
 }  // namespace davit::archive

@@ -11,10 +11,12 @@ namespace {
 
 // Entries that are kept until a directory proves unchanged: beyond this its tree is made anew.
 constexpr size_t kMaxPassedBytes = 16 << 20;
+constexpr size_t kListedMisses = 100;
 
 }  // namespace
 
 void Walk::go_by_cache(Level& level) {
+  if (kept_) level.kept_index = kept_->find(prior_.cache()->position());
   level.by_cache = level.has_prior = true;
   stages_.assembly.record(prior_.cache()->view().bytes);
   prior_.cache()->skip();
@@ -58,6 +60,7 @@ void Walk::step_by_cache() {
   }
   Level& level = levels_.back();
   level.last_name = cache.view().name;
+  ++looked_at_;
   const auto status = try_status(level.last_name);
   if (!status || !is_same(cache.view(), *status)) return look_anew(level.last_name);
   stages_.assembly.record(cache.view().bytes);
@@ -91,6 +94,7 @@ bool Walk::is_same(const repo::ScanView& known, const Status& status) const {
 }
 
 void Walk::look_anew(std::string name) {
+  if (levels_.back().kept_index) note_missed(name);
   begin_all();
   levels_.back().last_name = name;
   const size_t depth = levels_.size();
@@ -117,6 +121,7 @@ void Walk::list_rest() {
 }
 
 bool Walk::enter_by_cache(const std::string& name) {
+  ++looked_at_;
   base::Fd directory(base::open_directory_at(descent_.here()->get(), name.c_str()));
   if (!directory) return false;
   const Status status = get_status(directory.get());
@@ -129,6 +134,10 @@ bool Walk::enter_by_cache(const std::string& name) {
   level.node.xattrs = read_xattrs(directory.get(), problems);
   if (!problems.empty()) return false;
   levels_.back().last_name = name;
+  if (pass_subtree(level.node)) {
+    path_.resize(levels_.back().path_size);
+    return true;
+  }
   go_by_cache(level);
   go_down(std::move(level), name, std::move(directory), status);
   return true;
@@ -155,6 +164,44 @@ void Walk::leave_by_cache() {
   repo::Node node = std::move(level.node);
   node.subtree = tree;
   levels_.pop_back();
+  add_known(std::move(node));
+  if (!levels_.empty()) go_up();
+}
+
+bool Walk::pass_subtree(repo::Node& node) {
+  if (!kept_ || options_.verifies_changed) return false;
+  repo::ScanCacheReader& cache = *prior_.cache();
+  const auto index = kept_->find(cache.position());
+  if (!index) return false;
+  const auto& directory = kept_->directory(*index);
+  if (!stages_.repository.index().contains(repo::BlobType::tree, directory.tree)) return false;
+  stages_.assembly.keep_subtree(kept_->scan(), *index);
+  cache.seek_behind(kept_->scan()->outline, *index);
+  node.subtree = directory.tree;
+  add_known(std::move(node));
+  return true;
+}
+
+void Walk::note_missed(const std::string& name) {
+  Result& result = stages_.assembly.result();
+  if (result.missed.size() >= kListedMisses) return;
+  repo::ScanCacheReader& cache = *prior_.cache();
+  const Kind kind = cache.peek();
+  const bool is_known = kind != Kind::end && kind != Kind::leave && kind != Kind::open;
+  // chattr(1) moves the change time alone, and nobody tells of it; nothing else that is saved
+  // changes.
+  if (const auto status = try_status(name); status && is_known) {
+    const repo::ScanStamp stamp = cache.view().stamp();
+    if (stamp.inode == status->stx_ino && stamp.mtime == mtime_of(*status) &&
+        (kind != Kind::file || stamp.size_bytes == status->stx_size))
+      return;
+  }
+  result.missed.push_back({path_.empty() ? name : path_ + "/" + name,
+                           kept_->directory(*levels_.back().kept_index).handle,
+                           is_known ? cache.view().stamp().handle : 0});
+}
+
+void Walk::add_known(repo::Node node) {
   if (levels_.empty()) return stages_.assembly.set_root(std::move(node));
   Level& parent = levels_.back();
   if (parent.directory) {
@@ -163,7 +210,6 @@ void Walk::leave_by_cache() {
     parent.passed.add_directory(std::move(node));
     if (parent.passed.size_bytes() > kMaxPassedBytes) begin_all();
   }
-  go_up();
 }
 
 }  // namespace davit::archive

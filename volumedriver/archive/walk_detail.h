@@ -5,7 +5,8 @@
 // there and looked at one by one; nothing is encoded or hashed as long as all of them are what they
 // were, as the tree is in the repository then. The first that is not makes begin_all() give the
 // assembly what was kept back, from the root on. Either way, each directory inside is gone through
-// in the one that is right for it.
+// in the one that is right for it. Where it is known of a directory that nothing changed in it, at
+// any depth (archive/kept_subtrees.h), it is looked at itself, and what is in it is not.
 #pragma once
 
 #include <optional>
@@ -29,11 +30,13 @@ inline bool is_same_inode(const repo::ScanStamp& known, const Status& status) {
 
 class Walk {
  public:
-  Walk(Stages& stages, const Source& source, const Excludes& excludes, Prior& prior)
+  Walk(Stages& stages, const Source& source, const Options& options, Prior& prior,
+       const KeptSubtrees* kept)
       : stages_(stages),
         source_(source),
-        excludes_(excludes),
+        options_(options),
         prior_(prior),
+        kept_(kept),
         descent_(stages.root) {}
 
   void run();
@@ -53,6 +56,9 @@ class Walk {
     std::vector<std::string> names;
     size_t next = 0;
     bool has_prior = false;
+    // It need not have been looked at, and is nevertheless: its index. Whatever is new in it was
+    // missed.
+    std::optional<size_t> kept_index;
     size_t path_size = 0;    // of the directory's own path in path_
     uint64_t device = 0;     // st_dev
     uint64_t device_id = 0;  // what hard links in it get
@@ -76,6 +82,9 @@ class Walk {
   void record_open(const std::string& name);
   void report_or_throw(const base::IoError& error);
   void report(std::string reason);
+  // 0: not known, or not wanted.
+  uint64_t handle_of(int fd) const;
+  uint64_t handle_of(const std::string& name);
   bool is_unmodified(const repo::ScanRecord& known, const Status& status) const;
   bool has_blob(const base::Id& id) const;
   // Kernels that cannot tell mounts show a subvolume as another device; its root always has inode
@@ -93,6 +102,13 @@ class Walk {
   // For a directory inside one that is listed anew.
   bool find_by_cache(const std::string& name);
   void leave_by_cache();
+  // The cache stands at the record of a directory that is itself what it was. True: all in it is,
+  // too, and the cache stands behind it.
+  bool pass_subtree(repo::Node& node);
+  // A directory whose tree is in the repository; its level is gone from levels_, or never was
+  // there.
+  void add_known(repo::Node node);
+  void note_missed(const std::string& name);
   // The cache stands at the record of the level's directory.
   void go_by_cache(Level& level);
   // What was kept back is wanted: something below is not what it was.
@@ -107,14 +123,16 @@ class Walk {
 
   Stages& stages_;
   const Source& source_;
-  const Excludes& excludes_;
+  const Options& options_;
   Prior& prior_;
+  const KeptSubtrees* const kept_;  // of prior_.cache(); may be null
   base::Descent descent_;
   std::vector<Level> levels_;
   std::vector<FileJob> batch_;  // to be read
   size_t entries_since_ = 0;    // looked at since the first of them
   std::string path_;            // of the entry that is looked at, relative to the root
   uint64_t root_device_ = 0;
+  uint64_t looked_at_ = 0;
 };
 
 }  // namespace davit::archive

@@ -107,6 +107,9 @@ BackupOutcome run(Context& context, const BackupRequest& request, const Volume& 
   if (const auto exclude = volume.options.find("exclude"); exclude != volume.options.end())
     options.excludes = archive::Excludes::parse(exclude->second);
   options.scan_cache_path = context.scan_cache_path(*repository, volume.uuid);
+  const Tracking::Run tracked = context.tracking.begin(context.settings, context.clock, *repository, volume.uuid,
+                                                       root.get(), options.scan_cache_path);
+  tracked.apply(options);
   options.parent = find_parent(*repository, context.host(), path);
   options.progress = &job.progress;
   options.stop = stop.get();
@@ -146,6 +149,7 @@ BackupOutcome run(Context& context, const BackupRequest& request, const Volume& 
   if (former) outcome.point = point_of(*former);
   base::fault_point("backup:snapshot_saved");
   archive::commit_scan_cache(options.scan_cache_path);
+  context.tracking.finish(tracked, context.clock, *repository, root.get(), options.scan_cache_path, result);
 
   outcome.outcome = result.unreadable_count > 0 ? Outcome::partial : Outcome::ok;
   outcome.snapshot = id.hex();
@@ -233,6 +237,8 @@ BackupOutcome backup_volume(Context& context, const BackupRequest& request, Job&
   spdlog::info("saved volume {} as {}: {} files, {}, {} new{}", volume->name, outcome.snapshot.substr(0, 8),
                outcome.summary.total_files_processed, base::human_size(outcome.summary.total_bytes_processed),
                base::human_size(outcome.summary.data_added_packed), outcome.error.empty() ? "" : "; " + outcome.error);
+  if (const std::string how = context.tracking.note(volume->uuid); !how.empty())
+    spdlog::info("volume {}: {}", volume->name, how);
   if (request.apply_retention) {
     job.set_phase("applying retention");
     apply_retention(context, *volume, *hold, outcome);

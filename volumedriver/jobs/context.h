@@ -13,6 +13,7 @@
 #include "jobs/image_turns.h"
 #include "jobs/repository_access.h"
 #include "jobs/settings.h"
+#include "jobs/tracking.h"
 #include "upkeep/retention.h"
 #include "volumes/registry.h"
 
@@ -29,6 +30,7 @@ struct Context {
   ImageTurns image_turns = {};
   // DAVIT_LIMIT_UPLOAD, for all that is written at once.
   base::Bandwidth upload{[this] { return static_cast<uint64_t>(settings.number("DAVIT_LIMIT_UPLOAD")) << 10; }};
+  Tracking tracking = {};
   // How long an engine may be at a call whose davit is gone. Docker's last try at a plugin that died begins 15 s after
   // the first.
   std::chrono::milliseconds engine_goes_on{30'000};

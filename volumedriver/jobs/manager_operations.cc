@@ -99,6 +99,7 @@ VolumeStatus Manager::volume_status(const Volume& volume, const std::vector<Snap
   VolumeStatus status;
   status.volume = volume;
   status.images = images_.statuses_of(volume);
+  status.tracking = context_.tracking.note(volume.uuid);
   status.schedule = context_.schedule(volume.options);
   status.retention = context_.policy(volume.options).to_string();
   if (hooks_.next_backup && volume.state == State::ready) status.next_backup = hooks_.next_backup(volume);

@@ -123,6 +123,7 @@ struct VolumeStatus {
   std::optional<base::Time> next_backup;
   std::string schedule;                   // effective
   std::string retention;                  // effective, as text
+  std::string tracking = {};              // how its last run found what changed; "": tracking is off
   size_t snapshots = 0;
   std::optional<ProgressEvent> running;   // a job on it
 };

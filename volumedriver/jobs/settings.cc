@@ -53,6 +53,9 @@ const std::vector<SettingSpec>& setting_specs() {
        "load the images of its point into the engine when a volume is made from a snapshot"},
       {"DAVIT_COMMIT", "labelled", T::text, false, false,
        "which containers are saved with their volumes: all, labelled (davit.commit=true) or none"},
+      {"DAVIT_TRACKING", "off", T::text, false, false,
+       "auto: look only at what the kernel tells has changed, where it can be relied on; needs privileges; off: look at "
+       "everything"},
       {"DAVIT_PRUNE_SCHEDULE", "@weekly", T::schedule, false, false, "when space of forgotten snapshots is freed; off: never"},
       {"DAVIT_PING_URL", "", T::url, false, false,
        "told of each run in the manner of healthchecks.io: URL/start, URL, URL/fail"},
@@ -187,6 +190,8 @@ void Settings::validate(const SettingSpec& spec, const std::string& value) const
       if (key == "DAVIT_PRIORITY" && value != "low" && value != "normal")
         throw UsageError(key + ": '" + value + "' is neither low nor normal");
       if (key == "DAVIT_COMMIT") parse_commit_mode(value);
+      if (key == "DAVIT_TRACKING" && value != "auto" && value != "off")
+        throw UsageError(key + ": '" + value + "' is neither auto nor off");
       if (key == "DAVIT_KEEP_WITHIN") upkeep::CalendarDuration::parse(value, key);
       break;
     case SettingType::size: break;

@@ -2,11 +2,15 @@
 // change. One binary file a volume, written by backup and by restore, read once from front to back
 // beside the walk: neither side ever holds more than one record in memory.
 //
-//   header   magic, repository ID, context, root tree ID, length of the file, checksum; written
-//   last block…   u32 length, checksum, records; a record is one of
+//   header   magic, repository ID, context, root tree ID, number of the run, end of the blocks,
+//            length of the file, checksum; written last
+//   block…   u32 length, checksum, records; a record is one of
 //            enter NAME, stamp · leave TREE · file NAME, stamp, xattrs, blob IDs
 //            other NAME, stamp, xattrs, target (symbolic links, devices, pipes) · open NAME (to be
-//            looked at anew) stamp: trusted, inode, size, mtime, ctime
+//            looked at anew); stamp: trusted, inode, size, mtime, ctime, handle
+//   outline  where the directories lie (repo/scan_outline.h), checksum; only where it was asked
+//   for,
+//            and then it is held in memory, too
 //
 // Records stand in the order of the walk: depth first, names ascending by their raw bytes within a
 // directory. Of a directory whose own stamp is trusted every entry has a record: while the stamp
@@ -30,86 +34,37 @@
 #include "base/bytes.h"
 #include "base/fd.h"
 #include "base/id.h"
-#include "repo/tree.h"
+#include "repo/scan_outline.h"
+#include "repo/scan_record.h"
 
 namespace davit::repo {
-
-// By what an unchanged entry is known.
-struct ScanStamp {
-  // False: it changed so shortly before it was read that equal times prove nothing.
-  bool trusted = false;
-  uint64_t inode = 0;
-  uint64_t size_bytes = 0;  // of files
-  NodeTime mtime, ctime;
-  bool operator==(const ScanStamp&) const = default;
-};
-
-struct ScanRecord : ScanStamp {
-  ScanRecord() { trusted = true; }
-  std::string name;
-  std::vector<Xattr> xattrs;
-  std::vector<base::Id> content;
-  std::string linktarget;  // symbolic links only
-};
-
-// A record where it lies.
-struct ScanView {
-  enum class Kind : uint8_t { enter, leave, file, other, open, end };
-
-  // The record at the front; Kind::end where there is none that is whole.
-  static ScanView parse(base::ByteView bytes);
-
-  ScanStamp stamp() const;    // of enter, file and other; not trusted where it is damaged
-  base::Id tree() const;      // of leave
-  ScanRecord record() const;  // of file and other: an other's has its target, not its content
-  // Whether `holds` is true of every blob of the file.
-  template <typename Holds>
-  bool all_content(Holds&& holds) const {
-    const auto ids = content();
-    if (!ids) return false;
-    base::Id id;
-    for (size_t at = 0; at < ids->size(); at += id.bytes.size()) {
-      std::memcpy(id.bytes.data(), ids->data() + at, id.bytes.size());
-      if (!holds(id)) return false;
-    }
-    return true;
-  }
-
-  Kind kind = Kind::end;
-  std::string_view name;
-  base::ByteView body;   // what follows the name
-  base::ByteView bytes;  // all of it
-
- private:
-  std::optional<base::ByteView> content() const;
-};
-
-// Records as bytes, made by any thread and handed to the writer in the right order.
-void append_enter(base::Bytes& to, std::string_view name, const ScanStamp& stamp = {});
-void append_other(base::Bytes& to, const ScanRecord& record);
-void append_open(base::Bytes& to, std::string_view name);
-void append_leave(base::Bytes& to, const base::Id& tree);
-void append_record(base::Bytes& to, const ScanRecord& record);
 
 class ScanCacheWriter {
  public:
   // Replaces what is at `path`, which counts as empty until finish().
-  ScanCacheWriter(const std::string& path, const base::Id& repository,
-                  const base::Id& context = {});
+  ScanCacheWriter(const std::string& path, const base::Id& repository, const base::Id& context = {},
+                  bool with_outline = false);
 
   // Whole records.
   void write(base::ByteView records);
+  // The directory of that index in the outline of `from`, with all that is below it: its records as
+  // they lie there. Only with an outline. Where they cannot be read, finish() leaves an empty
+  // cache.
+  void copy(const KeptScan& from, size_t directory);
   // Durable when it returns.
   void finish(const base::Id& root_tree);
 
  private:
   void flush();
+  void copy_block(const KeptScan& from, const ScanOutline::Block& block);
 
   std::string path_;
   base::Fd file_;
   base::Id repository_, context_;
   uint64_t size_bytes_ = 0;
   base::Bytes block_;
+  std::unique_ptr<ScanOutliner> outliner_;  // null: none is wanted
+  bool is_damaged_ = false;
 };
 
 class ScanCacheReader {
@@ -119,6 +74,10 @@ class ScanCacheReader {
 
   const base::Id& root_tree() const { return root_tree_; }
   const base::Id& context() const { return context_; }
+  // No two caches that were written have the same.
+  const base::Id& run() const { return run_; }
+  // For taking parts of it; null where it has no outline that is whole.
+  std::shared_ptr<const KeptScan> open_kept() const;
 
   // Asked in the order of the walk, names ascending within a directory; what lies between is
   // skipped. True when there is such a directory: it is then the current one until leave().
@@ -139,19 +98,23 @@ class ScanCacheReader {
   void skip();
   // As skip(), with all that is in a directory.
   void skip_entry();
+  // Of the record that peek() sees, counted as in an outline.
+  uint64_t position() const { return block_position_ + at_; }
+  // Goes behind the directory, as the outline has it.
+  void seek_behind(const ScanOutline& outline, size_t directory);
   // False once it met damage.
   bool intact() const { return intact_; }
 
  private:
-  ScanCacheReader(base::Fd file, uint64_t size_bytes, const base::Id& context,
-                  const base::Id& root_tree);
+  explicit ScanCacheReader(base::Fd file) : file_(std::move(file)) {}
   bool load_block();
 
   base::Fd file_;
-  uint64_t size_bytes_;
-  uint64_t offset_;
-  base::Id context_, root_tree_;
+  uint64_t size_bytes_ = 0, blocks_end_ = 0;
+  uint64_t offset_ = 0;  // of the next block
+  base::Id context_, root_tree_, run_;
   base::Bytes block_;
+  uint64_t block_position_ = 0;
   size_t at_ = 0;  // in block_, of the record that peek() looks at
   bool peeked_ = false;
   bool intact_ = true;
