@@ -4,12 +4,15 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <linux/capability.h>
 #include <linux/io_uring.h>
 #include <sched.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -127,6 +130,72 @@ TEST_F(OpenWritersTest, OneThatIsRegisteredWithAnIoUringIsADoubt) {
     ASSERT_EQ(::syscall(SYS_io_uring_register, ring.get(), IORING_REGISTER_FILES, &number, 1), 0);
   }
   EXPECT_THAT(find_here().doubt, HasSubstr("io_uring"));
+}
+
+// A ring that is registered with itself is used without a descriptor.
+TEST_F(OpenWritersTest, AnIoUringWithoutADescriptorIsADoubt) {
+  io_uring_params parameters{};
+  base::Fd ring(static_cast<int>(::syscall(SYS_io_uring_setup, 2, &parameters)));
+  if (!ring) DAVIT_SKIP("there is no io_uring");
+  const size_t size = parameters.sq_entries * sizeof(io_uring_sqe);
+  void* const entries = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, ring.get(),
+                               static_cast<off_t>(IORING_OFF_SQES));
+  ASSERT_NE(entries, MAP_FAILED);
+  EXPECT_EQ(find_here().doubt, "");
+  ring.reset();
+  EXPECT_THAT(find_here().doubt, HasSubstr("io_uring"));
+  ::munmap(entries, size);
+  EXPECT_EQ(find_here().doubt, "");
+}
+
+TEST_F(OpenWritersTest, AnIoUringOfSocketsIsNone) {
+  io_uring_params parameters{};
+  const base::Fd ring(static_cast<int>(::syscall(SYS_io_uring_setup, 2, &parameters)));
+  if (!ring) DAVIT_SKIP("there is no io_uring");
+  int pair[2];
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+  const base::Fd one(pair[0]), other(pair[1]);
+  ASSERT_EQ(::syscall(SYS_io_uring_register, ring.get(), IORING_REGISTER_FILES, pair, 2), 0);
+  EXPECT_EQ(find_here().doubt, "");
+}
+
+// What cannot be looked at is a doubt, never nothing.
+TEST_F(OpenWritersTest, AProcessThatCannotBeLookedAtIsADoubt) {
+  // The exit code of a process of our own that looks, once it is as `change` made it.
+  const auto is_doubt_after = [&](auto&& change) {
+    struct stat status;
+    EXPECT_EQ(::stat(disk_->path().c_str(), &status), 0);
+    const pid_t child = ::fork();
+    if (child == 0) {
+      if (!change()) ::_exit(2);
+      ::_exit(find_open_writers(status.st_dev, test::harmless_process()).doubt.empty() ? 0 : 1);
+    }
+    int code = 0;
+    EXPECT_EQ(::waitpid(child, &code, 0), child);
+    return WIFEXITED(code) ? WEXITSTATUS(code) : -1;
+  };
+  EXPECT_EQ(is_doubt_after([] { return true; }), 0);
+  EXPECT_EQ(is_doubt_after([] {
+              __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+              __user_cap_data_struct data[2];
+              if (::syscall(SYS_capget, &header, data) != 0) return false;
+              data[0].effective &= ~(1u << CAP_SYS_PTRACE);
+              return ::syscall(SYS_capset, &header, data) == 0;
+            }),
+            1);
+  // All capabilities, but not over the processes of others.
+  EXPECT_EQ(is_doubt_after([] { return ::unshare(CLONE_NEWUSER) == 0; }), 1);
+  EXPECT_EQ(is_doubt_after([] {
+              // As in a container: other processes, an own /proc or none.
+              return ::unshare(CLONE_NEWNS) == 0 &&
+                     ::mount("none", "/proc", "tmpfs", 0, nullptr) == 0;
+            }),
+            1);
+  // Whom this machine hides from us is one, unless a test says otherwise.
+  const bool hides = !test::harmless_process().empty();
+  struct stat status;
+  ASSERT_EQ(::stat(disk_->path().c_str(), &status), 0);
+  EXPECT_EQ(!find_open_writers(status.st_dev).doubt.empty(), hides);
 }
 
 // A process that nobody looks at is none.

@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <functional>
 #include <optional>
 
 #include "base/files.h"
@@ -110,6 +111,39 @@ TEST_F(TrackingTest, ItCanBeSwitchedAtAnyTime) {
   rooms_->manager.set_setting("DAVIT_TRACKING", "auto");
   expect_all_looked_at("nothing is known");
   EXPECT_THROW(rooms_->manager.set_setting("DAVIT_TRACKING", "on"), base::UsageError);
+}
+
+// What a run began by is worth nothing where it was switched off and on before the run ended.
+TEST_F(TrackingTest, ASwitchDuringARunMakesTheNextOneLookAtEverything) {
+  tracking_ = "";
+  start();
+  rooms_->manager.set_setting("DAVIT_TRACKING", "auto");
+  expect_all_looked_at("nothing is known");
+  expect_followed();
+  const auto run_beside = [&](const std::function<void()>& meanwhile) {
+    const base::Fd root = base::open_file(rooms_->directory("db"), O_RDONLY | O_DIRECTORY);
+    auto& context = rooms_->context;
+    const auto repository = context.repository.hold_shared({})->repository();
+    const std::string uuid = rooms_->manager.status().volumes.at(0).volume.uuid;
+    const std::string cache = context.scan_cache_path(*repository, uuid);
+    const auto run =
+        context.tracking.begin(context.settings, clock_, *repository, uuid, root.get(), cache);
+    meanwhile();
+    context.tracking.finish(run, clock_, *repository, root.get(), cache, {});
+  };
+  run_beside([] {});
+  backup();
+  EXPECT_THAT(note(), StartsWith("followed"));
+  for (int i = 0; i < 20; ++i) expect_followed();
+  run_beside([&] {
+    rooms_->manager.set_setting("DAVIT_TRACKING", "off");
+    backup();
+    rooms_->write("db", "file", "meanwhile");
+    rooms_->manager.set_setting("DAVIT_TRACKING", "auto");
+    rooms_->create("other");
+    rooms_->backup("other");
+  });
+  expect_all_looked_at("nothing is known");
 }
 
 TEST_F(TrackingTest, OnceADayEverythingIsLookedAt) {

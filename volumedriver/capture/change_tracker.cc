@@ -203,9 +203,23 @@ void ChangeTracker::note(const void* from) {
 }
 
 void ChangeTracker::note(uint64_t handle) {
-  if (handles_.size() >= options_.most_handles && !handles_.contains(handle))
-    lose("more changed than is kept in memory");
+  if (handles_.size() >= options_.most_handles && !handles_.contains(handle)) make_room();
   handles_[handle] = now_;
+}
+
+void ChangeTracker::make_room() {
+  if (oldest_wanted_ > complete_since_) {
+    complete_since_ = oldest_wanted_;
+    why_lost_ = "more changed than is kept in memory";
+    std::erase_if(handles_, [&](const auto& one) { return one.second <= oldest_wanted_; });
+  }
+  // Not less, so that the next one does not come here again at once.
+  if (handles_.size() > options_.most_handles / 4 * 3) lose("more changed than is kept in memory");
+}
+
+void ChangeTracker::forget_until(Mark mark) {
+  std::lock_guard lock(mutex_);
+  oldest_wanted_ = mark;
 }
 
 void ChangeTracker::lose(const std::string& why) {

@@ -59,6 +59,9 @@ class ChangeTracker {
   // What changed since that moment on the file system on which `directory` is open, the suspects
   // among it. They count as changed once more for the next one, too.
   Taken take(int directory, std::optional<Mark> since, const std::vector<uint64_t>& suspects);
+  // Nobody will ask any more with an earlier `since`: where memory is short, what is told to none
+  // but them goes first.
+  void forget_until(Mark mark);
 
  private:
   struct FileSystem {
@@ -72,6 +75,7 @@ class ChangeTracker {
   void note(const void* event);
   void note(uint64_t handle);
   void lose(const std::string& why);
+  void make_room();
   bool has_mark(uint64_t device) const;
   void read_ahead(std::stop_token stop);
   // Without the mutex.
@@ -82,6 +86,7 @@ class ChangeTracker {
   std::mutex mutex_;
   Mark now_ = 1;
   Mark complete_since_ = 1;
+  Mark oldest_wanted_ = 0;
   std::string why_lost_;
   std::string failed_;                           // "": it works
   std::unordered_map<uint64_t, Mark> handles_;   // when they changed last

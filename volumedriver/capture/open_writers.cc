@@ -4,7 +4,9 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <linux/kcmp.h>
+#include <linux/loop.h>
 #include <linux/openat2.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -18,6 +20,7 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <sstream>
 
 #include "base/errors.h"
 #include "base/fd.h"
@@ -32,6 +35,8 @@ namespace {
 // What /proc/self/ns/pid shows in the first namespace (PROC_PID_INIT_INO).
 constexpr ino_t kFirstPidNamespace = 0xeffffffc;
 constexpr size_t kMostLookups = 100'000;
+// The offset that each io_uring is mapped at once (IORING_OFF_SQES).
+constexpr const char* kRingEntries = " 10000000 ";
 
 class Search {
  public:
@@ -91,6 +96,7 @@ class Search {
       const std::string path = "/proc/" + std::to_string(process);
       struct stat space;
       if (::stat((path + "/ns/mnt").c_str(), &space) == 0) spaces_.emplace(space.st_ino, process);
+      rings_mapped_ = rings_open_ = 0;
       bool has_memory = look_at_mappings(path);
       for_numbers(path + "/task", [&](int, const char*, int thread) {
         // A leader that ended leaves its threads, with the memory and what they have open.
@@ -99,6 +105,8 @@ class Search {
           look_at_descriptors("/proc/" + std::to_string(thread));
       });
       if (!has_memory) look_at_kernel_thread(path);
+      // One that is registered with itself needs no descriptor.
+      if (rings_mapped_ > rings_open_) doubt("files may be registered with an io_uring");
     });
   }
 
@@ -146,6 +154,8 @@ class Search {
       // BEGIN-END rwxs OFFSET MAJOR:MINOR INODE PATH. One that is not writable now may have been.
       char range[64], access[8];
       unsigned major_number = 0, minor_number = 0;
+      if (line.ends_with(" anon_inode:[io_uring]") && line.find(kRingEntries) != std::string::npos)
+        ++rings_mapped_;
       if (std::sscanf(line.c_str(), "%63s %7s %*s %x:%x", range, access, &major_number,
                       &minor_number) != 4 ||
           access[3] != 's' || makedev(major_number, minor_number) != device_)
@@ -201,11 +211,23 @@ class Search {
     const ssize_t size = ::readlinkat(directory, name, target, sizeof target);
     if (size < 0 || std::string_view(target, static_cast<size_t>(size)) != "anon_inode:[io_uring]")
       return;
+    ++rings_open_;
     const auto text = read(info);
     if (!text) return;
+    // "UserFiles:\t2\n    0: socket:[123]\n    1: /a/file\n…"; nothing where the ring is busy.
     const size_t line = text->find("UserFiles:");
-    if (line == std::string::npos || std::strtoul(text->c_str() + line + 10, nullptr, 10) > 0)
-      doubt("files may be registered with an io_uring");
+    bool is_known = line != std::string::npos;
+    std::istringstream lines(is_known ? text->substr(line) : "");
+    unsigned long files = 0, harmless = 0, slot;
+    std::string word, file;
+    lines >> word >> files;
+    for (std::string one; harmless < files && lines >> slot >> std::ws && lines.get() == ':';) {
+      if (!(lines >> one) ||
+          !(one == "<none>" || one.starts_with("socket:[") || one.starts_with("pipe:[")))
+        break;
+      ++harmless;
+    }
+    if (!is_known || harmless < files) doubt("files may be registered with an io_uring");
   }
 
   // Without opening it, and with the links on the way as the process sees them.
@@ -248,24 +270,34 @@ class Search {
     }
   }
 
+  // By what the kernel has: the path is as it was seen by whoever set it up, and may be another's
+  // here.
   void look_at_loops() {
     for (const std::string& name : base::list_directory("/sys/block")) {
       if (!name.starts_with("loop")) continue;
-      const std::string device = "/sys/block/" + name;
-      auto file = read(device + "/loop/backing_file");
-      const auto read_only = read(device + "/ro");
-      if (!file || (read_only && read_only->starts_with("1"))) continue;
-      if (file->ends_with('\n')) file->pop_back();
-      bool is_somewhere = file->ends_with(" (deleted)");  // it has no name in any volume
-      for (const auto& [space, process] : spaces_) {
-        const base::Fd there = open_in(process, *file);
-        struct stat status;
-        if (!there || ::fstat(there.get(), &status) != 0) continue;
-        is_somewhere = true;
-        if (status.st_dev != device_) continue;
-        if (const uint64_t handle = find_handle(there.get())) found_.files.push_back(handle);
+      auto path = read("/sys/block/" + name + "/loop/backing_file");
+      if (!path) continue;
+      const base::Fd loop(::open(("/dev/" + name).c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+      loop_info64 info{};
+      if (!loop || ::ioctl(loop.get(), LOOP_GET_STATUS64, &info) != 0) {
+        if (errno != ENXIO) doubt(name + " cannot be looked at: " + std::strerror(errno));
+        continue;
       }
-      if (!is_somewhere) doubt("the file behind " + name + " cannot be found: " + *file);
+      if ((info.lo_flags & LO_FLAGS_READ_ONLY) || info.lo_device != device_) continue;
+      if (path->ends_with('\n')) path->pop_back();
+      uint64_t handle = 0;
+      for (const auto& [space, process] : spaces_) {
+        const base::Fd there = open_in(process, *path);
+        struct stat status;
+        if (!there || ::fstat(there.get(), &status) != 0 || status.st_dev != device_ ||
+            status.st_ino != info.lo_inode)
+          continue;
+        if ((handle = find_handle(there.get())) != 0) break;
+      }
+      if (handle != 0)
+        found_.files.push_back(handle);
+      else
+        doubt("the file behind " + name + " cannot be found: " + *path);
     }
   }
 
@@ -278,7 +310,8 @@ class Search {
   const uint64_t device_;
   const std::set<int>& harmless_;
   OpenWriters found_;
-  std::map<uint64_t, int> spaces_;  // mount namespaces, and a process in each
+  std::map<uint64_t, int> spaces_;            // mount namespaces, and a process in each
+  size_t rings_mapped_ = 0, rings_open_ = 0;  // io_urings of the process that is looked at
 };
 
 }  // namespace

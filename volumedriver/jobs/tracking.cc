@@ -64,10 +64,16 @@ std::string Tracking::start() {
     capture::ChangeTracker::Options options;
     options.most_handles = kMostHandles;
     tracker_ = std::make_unique<capture::ChangeTracker>(options);
+    ++trackers_;
     return "";
   } catch (const base::Error& error) {
     return error.what();
   }
+}
+
+void Tracking::stop() {
+  tracker_.reset();
+  baselines_.clear();
 }
 
 Tracking::Run Tracking::begin(const Settings& settings, const base::Clock& clock,
@@ -77,14 +83,26 @@ Tracking::Run Tracking::begin(const Settings& settings, const base::Clock& clock
   run.volume = volume;
   std::lock_guard lock(mutex_);
   if (settings.get("DAVIT_TRACKING") != "auto") {
-    tracker_.reset();
-    baselines_.clear();
+    stop();
     notes_.clear();
     return run;
   }
   run.why = start();
   if (!run.why.empty()) return run;
-  const auto known = baselines_.find(volume);
+  run.tracker = trackers_;
+  try {
+    prepare(run, clock, repository, directory, scan_cache_path);
+  } catch (const base::Error& error) {
+    run.mark.reset();
+    run.changed.reset();
+    run.why = error.what();
+  }
+  return run;
+}
+
+void Tracking::prepare(Run& run, const base::Clock& clock, const repo::Repository& repository,
+                       int directory, const std::string& scan_cache_path) {
+  const auto known = baselines_.find(run.volume);
   std::optional<capture::ChangeTracker::Mark> since;
   if (known != baselines_.end()) since = known->second.mark;
   // First the writers, then the events: whoever ends in between is among the events.
@@ -95,13 +113,12 @@ Tracking::Run Tracking::begin(const Settings& settings, const base::Clock& clock
   run.is_doubtful = !writers.doubt.empty();
   if (run.is_doubtful) run.why = writers.doubt;
   if (run.why.empty()) run.why = doubt(known->second, repository, directory, scan_cache_path);
-  if (!run.why.empty()) return run;
+  if (!run.why.empty()) return;
   run.changed = std::move(taken.changed);
   for (const uint64_t handle : writers.overlaid) run.changed->add_below(handle);
   const auto age = clock.now() - known->second.looked_at_all;
   run.verifies = age >= kLongest || age < age.zero();
   if (run.verifies) run.why = "it is done once a day";
-  return run;
 }
 
 std::string Tracking::doubt(const Baseline& baseline, const repo::Repository& repository,
@@ -139,18 +156,24 @@ void Tracking::finish(const Run& run, const base::Clock& clock, const repo::Repo
   notes_[run.volume] = run.why.empty() ? "followed what changed: looked at " +
                                              std::to_string(result.looked_at) + " entries"
                                        : "looked at everything: " + run.why;
-  // Switched off meanwhile, or not possible.
-  if (!run.mark || !tracker_) {
-    baselines_.erase(run.volume);
-    return;
+  try {
+    // Not possible, or switched off meanwhile, and perhaps on again: the new one saw less.
+    if (run.mark && tracker_ && run.tracker == trackers_)
+      return keep(run, clock, repository, directory, scan_cache_path, result);
+  } catch (const base::Error& error) {
+    spdlog::warn("tracking: the next run looks at everything: {}", error.what());
   }
+  baselines_.erase(run.volume);
+}
+
+void Tracking::keep(const Run& run, const base::Clock& clock, const repo::Repository& repository,
+                    int directory, const std::string& scan_cache_path,
+                    const archive::Result& result) {
   if (const auto missing = missed(run, directory, result); !missing.empty()) {
     ended_ =
         "a change was missed (" + missing[0].path + "): tracking is off until davit starts again";
     spdlog::error("tracking: {}", ended_);
-    tracker_.reset();
-    baselines_.clear();
-    return;
+    return stop();
   }
   const auto known = baselines_.find(run.volume);
   Baseline baseline;
@@ -165,6 +188,14 @@ void Tracking::finish(const Run& run, const base::Clock& clock, const repo::Repo
   }
   if (result.holds_overlays) baseline.holds_overlays = true;
   baselines_[run.volume] = std::move(baseline);
+  // Removed, or saved so rarely that everything is looked at anyway.
+  std::erase_if(baselines_, [&](const auto& one) {
+    return clock.now() - one.second.looked_at_all > 2 * kLongest;
+  });
+  if (baselines_.empty()) return;
+  auto oldest = baselines_.begin()->second.mark;
+  for (const auto& [volume, one] : baselines_) oldest = std::min(oldest, one.mark);
+  tracker_->forget_until(oldest);
 }
 
 std::string Tracking::note(const std::string& volume) const {

@@ -39,6 +39,7 @@ class Tracking {
    private:
     friend class Tracking;
     std::string volume;                                // UUID
+    uint64_t tracker = 0;                              // whose mark it is
     std::optional<capture::ChangeTracker::Mark> mark;  // nothing: not tracked
     std::optional<capture::ChangedSet> changed;
     bool verifies = false;
@@ -46,7 +47,8 @@ class Tracking {
     std::string why;           // everything is looked at
   };
 
-  // `directory` is the volume's, open; its last scan cache at `scan_cache_path`.
+  // `directory` is the volume's, open; its last scan cache at `scan_cache_path`. What fails here or
+  // in finish() fails no backup: it is a reason to look at everything.
   Run begin(const Settings& settings, const base::Clock& clock, const repo::Repository& repository,
             const std::string& volume, int directory, const std::string& scan_cache_path);
   // Once the scan cache that the run made is in place.
@@ -71,6 +73,11 @@ class Tracking {
   };
   // "" or why it cannot be. With the mutex held, as all below.
   std::string start();
+  void stop();
+  void prepare(Run& run, const base::Clock& clock, const repo::Repository& repository,
+               int directory, const std::string& scan_cache_path);
+  void keep(const Run& run, const base::Clock& clock, const repo::Repository& repository,
+            int directory, const std::string& scan_cache_path, const archive::Result& result);
   // "" or why what is known of the last run is worth nothing.
   std::string doubt(const Baseline& baseline, const repo::Repository& repository, int directory,
                     const std::string& scan_cache_path) const;
@@ -80,6 +87,7 @@ class Tracking {
 
   mutable std::mutex mutex_;
   std::unique_ptr<capture::ChangeTracker> tracker_;
+  uint64_t trackers_ = 0;  // that there were: the marks of one are nothing to the next
   std::map<std::string, Baseline> baselines_;
   std::map<std::string, std::string> notes_;
   std::string ended_;  // not "": something was missed
