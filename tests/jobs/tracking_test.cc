@@ -191,10 +191,11 @@ TEST_F(TrackingTest, AMissedChangeIsFoundWithinADayAndEndsIt) {
   const int writer = ::fork();
   ASSERT_GE(writer, 0);
   if (writer == 0) {
+    ::raise(SIGSTOP);
     const base::Fd fd(::open((rooms_->directory("db") + "/file").c_str(), O_WRONLY));
     for (char letter = 'a';; ++letter) {
-      ::raise(SIGSTOP);
       if (::pwrite(fd.get(), &letter, 1, 0) != 1) ::_exit(1);
+      ::raise(SIGSTOP);
     }
   }
   int status;

@@ -45,7 +45,7 @@ VolumeFixture::Saved TrackedVolume::save_tracked() {
   const base::Fd directory = base::open_file(root, O_RDONLY | O_DIRECTORY);
   auto writers = open_writers();
   // Other tests have engines and rings, too.
-  for (int i = 0; i < 100 && !writers.doubt.empty(); ++i) {
+  for (int i = 0; waits && i < 100 && !writers.doubt.empty(); ++i) {
     ::usleep(100'000);
     writers = open_writers();
   }

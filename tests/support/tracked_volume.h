@@ -40,6 +40,8 @@ class TrackedVolume {
   const std::string root;
   FakeClock clock;
   uint64_t looked_at = 0, looked_at_fresh = 0;  // of all expect_same()
+  // For others' doubts to pass, a while; without it everything is looked at at once.
+  bool waits = true;
   std::string why;  // of the last save_tracked(): why everything was looked at; "" where it was not
 
  private:

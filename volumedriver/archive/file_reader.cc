@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "base/errors.h"
+#include "capture/write_lease.h"
 #include "crypto/sha256.h"
 #include "crypto/sha256_lanes.h"
 #include "repo/chunker.h"
@@ -124,6 +125,8 @@ void FileReader::read_once(FileJob job, std::optional<FileJob>& instead) {
   try {
     const base::Fd file = open(job);
     if (!file) return leave_out(job, instead);
+    // Nobody may tell when that writer is done: it is looked at in the next run, too.
+    if (job.place.handle != 0 && capture::may_be_written(file.get())) job.place.handle = 0;
     if (job.is_link) {
       const Status status = get_status(file.get());
       if (status.stx_ino != job.inode || device_of(status) != job.device) {

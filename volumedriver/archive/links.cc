@@ -21,9 +21,10 @@ bool LinkTable::begin(FileJob& job, uint64_t links) {
   }
   repo::Node read = *file.read;
   const bool trusted = file.trusted;
+  const uint64_t handle = file.handle;
   if (file.names_left == 0) files_.erase(entry);
   lock.unlock();
-  deliver(job, std::move(read), trusted);
+  deliver(job, std::move(read), trusted, handle);
   return false;
 }
 
@@ -47,18 +48,21 @@ std::optional<FileJob> LinkTable::finish(const FileJob& job, const std::optional
     }
     file.read = read;
     file.trusted = trusted;
+    file.handle = job.place.handle;
     waiting.swap(file.waiting);
     if (file.names_left == 0) files_.erase(entry);
   }
-  for (const FileJob& one : waiting) deliver(one, *read, trusted);
+  for (const FileJob& one : waiting) deliver(one, *read, trusted, job.place.handle);
   return std::nullopt;
 }
 
-void LinkTable::deliver(const FileJob& job, repo::Node read, bool trusted) {
+void LinkTable::deliver(const FileJob& job, repo::Node read, bool trusted, uint64_t handle) {
   // One inode: what was read under its first name is true of this one.
   read.name = job.name;
+  Assembly::Place place = job.place;
+  place.handle = handle;
   assembly_.add_progress(read.size);
-  assembly_.fill(job.place, std::move(read), trusted, job.had_prior);
+  assembly_.fill(place, std::move(read), trusted, job.had_prior);
 }
 
 }  // namespace davit::archive

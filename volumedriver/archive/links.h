@@ -27,10 +27,11 @@ class LinkTable {
   struct File {
     std::optional<repo::Node> read;
     bool trusted = false;
+    uint64_t handle = 0;
     uint64_t names_left = 0;
     std::vector<FileJob> waiting;
   };
-  void deliver(const FileJob& job, repo::Node read, bool trusted);
+  void deliver(const FileJob& job, repo::Node read, bool trusted, uint64_t handle);
 
   Assembly& assembly_;
   std::mutex mutex_;

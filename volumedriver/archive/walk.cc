@@ -1,4 +1,5 @@
 #include <dirent.h>
+#include <fcntl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -9,6 +10,7 @@
 #include "archive/walk_detail.h"
 #include "base/errors.h"
 #include "capture/file_handle.h"
+#include "capture/write_lease.h"
 #include "crypto/sha256.h"
 
 namespace davit::archive {
@@ -81,6 +83,15 @@ uint64_t Walk::handle_of(int fd) const {
 
 uint64_t Walk::handle_of(const std::string& name) {
   return options_.keeps_handles ? capture::find_handle(descent_.here()->get(), name.c_str()) : 0;
+}
+
+uint64_t Walk::handle_of_file(const std::string& name, uint64_t known) {
+  const uint64_t handle = handle_of(name);
+  if (handle == 0 || handle == known) return handle;
+  const base::Fd file(
+      ::openat(descent_.here()->get(), name.c_str(),
+               O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_NOATIME | O_CLOEXEC));
+  return file && !capture::may_be_written(file.get()) ? handle : 0;
 }
 
 void Walk::enter_root(const Status& status) {
@@ -258,7 +269,7 @@ void Walk::save_file(const std::string& name, const Status& status) {
     node.xattrs = known->xattrs;
     node.content = known->content;
     if (assembly.keeps_records()) {
-      known->handle = handle_of(name);
+      known->handle = handle_of_file(name, known->handle);
       base::Bytes record;
       repo::append_record(record, *known);
       assembly.record(record);

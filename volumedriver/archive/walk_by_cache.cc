@@ -63,7 +63,7 @@ void Walk::step_by_cache() {
   ++looked_at_;
   const auto status = try_status(level.last_name);
   if (!status || !is_same(cache.view(), *status)) return look_anew(level.last_name);
-  stages_.assembly.record(cache.view().bytes);
+  record_same();
   if (cache.view().kind == Kind::file) stages_.assembly.count_unmodified(status->stx_size);
   if (level.directory) {
     stages_.assembly.add(level.directory, make_known_node(cache.view(), *status, level.device_id));
@@ -72,6 +72,17 @@ void Walk::step_by_cache() {
     if (level.passed.size_bytes() > kMaxPassedBytes) begin_all();
   }
   cache.skip();
+}
+
+void Walk::record_same() {
+  const repo::ScanView& view = prior_.cache()->view();
+  if (view.kind != Kind::file || !options_.keeps_handles || view.stamp().handle != 0)
+    return stages_.assembly.record(view.bytes);
+  repo::ScanRecord record = view.record();
+  record.handle = handle_of_file(record.name, 0);
+  base::Bytes bytes;
+  repo::append_record(bytes, record);
+  stages_.assembly.record(bytes);
 }
 
 std::optional<Status> Walk::try_status(const std::string& name) {

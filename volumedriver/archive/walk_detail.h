@@ -85,6 +85,9 @@ class Walk {
   // 0: not known, or not wanted.
   uint64_t handle_of(int fd) const;
   uint64_t handle_of(const std::string& name);
+  // Of a file that is not read; `known`: what it had. 0 as well where somebody may write to it:
+  // then it is looked at in each run, until nobody may.
+  uint64_t handle_of_file(const std::string& name, uint64_t known);
   bool is_unmodified(const repo::ScanRecord& known, const Status& status) const;
   bool has_blob(const base::Id& id) const;
   // Kernels that cannot tell mounts show a subvolume as another device; its root always has inode
@@ -117,6 +120,8 @@ class Walk {
   void look_anew(std::string name);
   // The cache does not tell what follows.
   void list_rest();
+  // The entry that the cache stands at, which is what it was.
+  void record_same();
   // Whatever is wrong with it shows when it is looked at anew.
   std::optional<Status> try_status(const std::string& name);
   bool is_same(const repo::ScanView& known, const Status& status) const;

@@ -48,7 +48,7 @@ class Search {
         own_number() != std::to_string(::getpid()))
       doubt("the machine's processes cannot be seen: not in its PID namespace");
     else if (!may_see_all())
-      doubt("the machine's processes cannot be seen: SYS_PTRACE is missing");
+      doubt("who writes cannot be seen: SYS_PTRACE or LEASE is missing");
     else
       look_at_processes();
     if (found_.doubt.empty()) look_at_overlays();
@@ -134,13 +134,14 @@ class Search {
     return std::nullopt;
   }
 
-  // Without it, processes may be hidden without a trace.
+  // Without the first, processes may be hidden without a trace; the other is for
+  // capture/write_lease.h.
   bool may_see_all() {
     const auto status = read("/proc/self/status");
     const size_t line = status ? status->find("\nCapEff:") : std::string::npos;
     if (line == std::string::npos) return false;
     const uint64_t effective = std::strtoull(status->c_str() + line + 8, nullptr, 16);
-    return (effective >> CAP_SYS_PTRACE & 1) != 0;
+    return (effective >> CAP_SYS_PTRACE & 1) != 0 && (effective >> CAP_LEASE & 1) != 0;
   }
 
   // False where the process has no memory of its own.
