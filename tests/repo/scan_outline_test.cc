@@ -1,7 +1,12 @@
 // Parts of a scan cache are found, and taken into another, as if they had been written there.
 #include "repo/scan_outline.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <string>
 
 #include "base/files.h"
 #include "repo/scan_cache.h"
@@ -137,7 +142,7 @@ TEST_F(Outline, ACopiedDirectoryIsAsIfItHadBeenWritten) {
     const auto outline = ScanCacheReader::open(to, id_of(0))->open_kept();
     ASSERT_TRUE(outline);
     ASSERT_EQ(outline->outline.directories.size(), kept->outline.directories.size());
-    EXPECT_EQ(outline->outline.handles, kept->outline.handles);
+    EXPECT_TRUE(std::ranges::equal(outline->outline.handles, kept->outline.handles));
     for (size_t i = 0; i < outline->outline.directories.size(); ++i) {
       const auto &was = kept->outline.directories[i], &is = outline->outline.directories[i];
       EXPECT_EQ(is.begin, was.begin);
@@ -193,6 +198,51 @@ TEST_F(Outline, ADamagedOneIsAsIfThereWereNone) {
   ASSERT_TRUE(reader);
   EXPECT_FALSE(reader->open_kept());
   EXPECT_TRUE(reader->enter(""));
+}
+
+uint64_t anonymous_bytes() {
+  const auto status = base::find_file("/proc/self/status");
+  const std::string text(base::as_text(*status));
+  return std::strtoull(text.c_str() + text.find("RssAnon:") + 8, nullptr, 10) << 10;
+}
+
+// 8 bytes an entry would be 32 MiB.
+TEST_F(Outline, ALargeOneTakesNoMemory) {
+  constexpr int kMany = 100'000, kCopies = 42;
+  const std::string path = directory_ / "many", large = directory_ / "large";
+  {
+    ScanCacheWriter writer(path, id_of(0), {}, true);
+    writer.write(enter("", 1));
+    writer.write(enter("a", 2));
+    for (int i = 0; i < kMany; ++i) writer.write(file(name(i), 3 + static_cast<uint64_t>(i)));
+    writer.write(leave(1));
+    writer.write(leave(2));
+    writer.finish(id_of(2));
+  }
+  const auto kept = ScanCacheReader::open(path, id_of(0))->open_kept();
+  ASSERT_TRUE(kept);
+  const base::Fd out = base::open_file(large, O_RDWR | O_CREAT, 0600);
+  ScanOutliner outliner(directory_.path());
+  const uint64_t before = anonymous_bytes();
+  uint64_t most = before;
+  outliner.add(enter("", 1));
+  for (int i = 0; i < kCopies; ++i) {
+    outliner.add(kept->outline, 1);
+    most = std::max(most, anonymous_bytes());
+  }
+  const base::Bytes end = leave(3);
+  outliner.add(end);
+  const auto& all = kept->outline.directories[1];
+  outliner.begin_block(0, enter("", 1).size() + kCopies * (all.end - all.begin) + end.size());
+  const uint64_t size = outliner.finish(out.get(), 0);
+  most = std::max(most, anonymous_bytes());
+  EXPECT_LT(most - before, uint64_t{4} << 20);
+  const base::MappedFile map(out.get(), size);
+  const auto outline = ScanOutline::read(map.bytes());
+  ASSERT_TRUE(outline);
+  EXPECT_EQ(outline->handles.size(), size_t{kMany} * kCopies);
+  EXPECT_EQ(outline->directories[0].files, uint64_t{kMany} * kCopies);
+  EXPECT_EQ(outline->directories.back().own_end, outline->handles.size());
 }
 
 // Damage in what is copied block by block shows when it is read; in what is not, at once.

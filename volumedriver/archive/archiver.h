@@ -11,6 +11,8 @@
 //   pieces   2 * L * 8 MiB + (P + 2) * 2 MiB on loan, at most 8 spare ones of 4 MiB
 //   small    P * 1 MiB
 //   session  repo/upload.h, with 2 * P calling threads
+//   tracking 1 bit a directory, 8 bytes an entry of each open directory, and what changed: 60 bytes a
+//            handle, of which jobs/tracking keeps 512 Ki at most
 //   names    8 batches of 32 files, and the node list of each open directory (the format stores it
 //            as one blob), 300 to 500 bytes a node
 #pragma once

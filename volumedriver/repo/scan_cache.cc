@@ -48,12 +48,14 @@ std::unique_ptr<ScanCacheReader> ScanCacheReader::open(const std::string& path,
 std::shared_ptr<const KeptScan> ScanCacheReader::open_kept() const {
   if (blocks_end_ == size_bytes_) return nullptr;
   try {
-    base::Bytes bytes(size_bytes_ - blocks_end_);
-    if (base::pread_up_to(file_.get(), bytes, blocks_end_) != bytes.size()) return nullptr;
-    auto outline = ScanOutline::decode(bytes);
+    constexpr uint64_t kAlignment = ScanOutline::kAlignment;
+    const uint64_t begin = (blocks_end_ + kAlignment - 1) / kAlignment * kAlignment;
+    base::MappedFile bytes(file_.get(), size_bytes_);
+    if (begin > size_bytes_) return nullptr;
+    const auto outline = ScanOutline::read(bytes.bytes().subspan(begin));
     if (!outline) return nullptr;
     return std::make_shared<const KeptScan>(
-        KeptScan{base::duplicate(file_.get()), std::move(*outline)});
+        KeptScan{base::duplicate(file_.get()), std::move(bytes), *outline});
   } catch (const base::IoError&) {
     return nullptr;
   }

@@ -8,9 +8,8 @@
 //            enter NAME, stamp · leave TREE · file NAME, stamp, xattrs, blob IDs
 //            other NAME, stamp, xattrs, target (symbolic links, devices, pipes) · open NAME (to be
 //            looked at anew); stamp: trusted, inode, size, mtime, ctime, handle
-//   outline  where the directories lie (repo/scan_outline.h), checksum; only where it was asked
-//   for,
-//            and then it is held in memory, too
+//   outline  from the next multiple of 8 on: where the directories lie (repo/scan_outline.h),
+//            checksum; only where it was asked for
 //
 // Records stand in the order of the walk: depth first, names ascending by their raw bytes within a
 // directory. Of a directory whose own stamp is trusted every entry has a record: while the stamp

@@ -36,6 +36,11 @@ void copy_range(int from, uint64_t from_offset, int to, uint64_t to_offset, uint
   base::pwrite_all(to, bytes, static_cast<uint64_t>(out));
 }
 
+std::string directory_of(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  return slash == std::string::npos ? "." : path.substr(0, slash);
+}
+
 }  // namespace
 
 ScanCacheWriter::ScanCacheWriter(const std::string& path, const base::Id& repository,
@@ -45,7 +50,7 @@ ScanCacheWriter::ScanCacheWriter(const std::string& path, const base::Id& reposi
       repository_(repository),
       context_(context),
       size_bytes_(kScanHeaderSize),
-      outliner_(with_outline ? std::make_unique<ScanOutliner>() : nullptr) {}
+      outliner_(with_outline ? std::make_unique<ScanOutliner>(directory_of(path)) : nullptr) {}
 
 void ScanCacheWriter::write(base::ByteView records) {
   if (outliner_) outliner_->add(records);
@@ -108,12 +113,7 @@ void ScanCacheWriter::finish(const base::Id& root_tree) {
   if (is_damaged_) return;
   flush();
   const uint64_t blocks_end = size_bytes_;
-  if (outliner_)
-    if (const auto outline = outliner_->finish()) {
-      const base::Bytes bytes = outline->encode();
-      base::pwrite_all(file_.get(), bytes, size_bytes_);
-      size_bytes_ += bytes.size();
-    }
+  if (outliner_) size_bytes_ = outliner_->finish(file_.get(), size_bytes_);
   base::Bytes header(base::to_bytes(base::as_bytes(kScanMagic)));
   header.resize(kScanMagicSize, 0);
   base::append(header, repository_.bytes);

@@ -12,7 +12,7 @@
 
 namespace davit::repo {
 
-inline constexpr std::string_view kScanMagic = "davit scan cache, format 3\n";
+inline constexpr std::string_view kScanMagic = "davit scan cache, format 4\n";
 inline constexpr size_t kScanMagicSize = 32;
 inline constexpr size_t kScanChecksumSize = 16;
 inline constexpr size_t kScanRunSize = 16;

@@ -1,5 +1,6 @@
 #include "repo/scan_outline.h"
 
+#include <algorithm>
 #include <array>
 #include <type_traits>
 
@@ -15,46 +16,43 @@ static_assert(std::is_trivially_copyable_v<ScanOutline::Directory> &&
               sizeof(ScanOutline::Directory) == 104);
 static_assert(std::is_trivially_copyable_v<ScanOutline::Block> && sizeof(ScanOutline::Block) == 24);
 
+constexpr size_t kSpillStep = 256 << 10;
+
 template <typename T>
-void append_all(base::Bytes& to, const std::vector<T>& values) {
-  append_number(to, values.size(), 8);
-  base::append(to, {reinterpret_cast<const uint8_t*>(values.data()), values.size() * sizeof(T)});
+base::ByteView as_view(std::span<const T> values) {
+  return {reinterpret_cast<const uint8_t*>(values.data()), values.size_bytes()};
 }
 
 template <typename T>
-std::vector<T> take_all(Cursor& cursor) {
-  const uint64_t count = cursor.number(8);
+base::ByteView as_view(const T& value) {
+  return as_view(std::span<const T>(&value, 1));
+}
+
+template <typename T>
+std::span<const T> take_all(Cursor& cursor, uint64_t count) {
+  static_assert(sizeof(T) % ScanOutline::kAlignment == 0);
   if (count > cursor.left() / sizeof(T)) {
     cursor.take(cursor.left() + 1);
     return {};
   }
-  std::vector<T> values(count);
   const base::ByteView bytes = cursor.take(count * sizeof(T));
-  if (!bytes.empty()) std::memcpy(values.data(), bytes.data(), bytes.size());
-  return values;
+  return {reinterpret_cast<const T*>(bytes.data()), count};
 }
 
 }  // namespace
 
-base::Bytes ScanOutline::encode() const {
-  base::Bytes bytes;
-  append_all(bytes, blocks);
-  append_all(bytes, directories);
-  append_all(bytes, handles);
-  const base::Id checksum = crypto::sha256(bytes);
-  base::append(bytes, base::ByteView(checksum.bytes).first(kScanChecksumSize));
-  return bytes;
-}
-
-std::optional<ScanOutline> ScanOutline::decode(base::ByteView bytes) {
+// Numbers of blocks, directories and handles; then these; then the checksum.
+std::optional<ScanOutline> ScanOutline::read(base::ByteView bytes) {
   if (bytes.size() < kScanChecksumSize) return std::nullopt;
   const base::ByteView content = bytes.first(bytes.size() - kScanChecksumSize);
   if (!checksum_matches(content, bytes.last(kScanChecksumSize))) return std::nullopt;
   Cursor cursor(content);
+  const uint64_t blocks = cursor.number(8), directories = cursor.number(8),
+                 handles = cursor.number(8);
   ScanOutline outline;
-  outline.blocks = take_all<Block>(cursor);
-  outline.directories = take_all<Directory>(cursor);
-  outline.handles = take_all<uint64_t>(cursor);
+  outline.blocks = take_all<Block>(cursor, blocks);
+  outline.directories = take_all<Directory>(cursor, directories);
+  outline.handles = take_all<uint64_t>(cursor, handles);
   if (!cursor.good() || cursor.left() != 0 || outline.directories.empty()) return std::nullopt;
   return outline;
 }
@@ -68,6 +66,37 @@ base::Bytes KeptScan::load(const ScanOutline::Block& block) const {
       !checksum_matches(records, base::ByteView(header).subspan(4)))
     throw base::Corrupt("the scan cache is damaged");
   return records;
+}
+
+void ScanOutliner::Spill::append(base::ByteView bytes) {
+  while (!bytes.empty()) {
+    const base::ByteView some = bytes.first(std::min(bytes.size(), kSpillStep));
+    base::append(pending_, some);
+    bytes = bytes.subspan(some.size());
+    if (pending_.size() >= kSpillStep) flush();
+  }
+}
+
+void ScanOutliner::Spill::replace(uint64_t offset, base::ByteView bytes) {
+  if (offset < written_) {
+    const size_t some = std::min<uint64_t>(bytes.size(), written_ - offset);
+    base::pwrite_all(file_.get(), bytes.first(some), offset);
+    bytes = bytes.subspan(some);
+    offset += some;
+  }
+  std::copy(bytes.begin(), bytes.end(), pending_.begin() + static_cast<long>(offset - written_));
+}
+
+void ScanOutliner::Spill::flush() {
+  base::pwrite_all(file_.get(), pending_, written_);
+  written_ += pending_.size();
+  pending_.clear();
+}
+
+void ScanOutliner::Spill::copy_to(int file, uint64_t offset) {
+  flush();
+  const base::MappedFile all(file_.get(), written_);
+  base::pwrite_all(file, all.bytes(), offset);
 }
 
 void ScanOutliner::add(base::ByteView records) {
@@ -86,11 +115,11 @@ void ScanOutliner::add(const ScanView& record) {
     ScanOutline::Directory directory;
     directory.handle = stamp.handle;
     directory.begin = position_;
-    directory.handles_begin = outline_.handles.size();
+    directory.handles_begin = handle_count();
     directory.is_doubtful = !stamp.trusted || stamp.handle == 0;
-    if (open_.empty() && !outline_.directories.empty()) is_tree_ = false;
-    open_.push_back({outline_.directories.size(), {}});
-    outline_.directories.push_back(directory);
+    if (open_.empty() && directory_count() != 0) is_tree_ = false;
+    open_.push_back({directory_count(), directory, {}});
+    directories_.append(as_view(directory));  // its place
     return;
   }
   if (open_.empty()) {
@@ -98,22 +127,23 @@ void ScanOutliner::add(const ScanView& record) {
     return;
   }
   Level& level = open_.back();
-  ScanOutline::Directory& directory = outline_.directories[level.directory];
+  ScanOutline::Directory& directory = level.directory;
   if (record.kind == ScanView::Kind::open) {
     directory.is_doubtful = 1;
   } else if (record.kind == ScanView::Kind::leave) {
     directory.tree = record.tree();
     if (directory.tree == base::Id{}) directory.is_doubtful = 1;
-    directory.own_begin = outline_.handles.size();
-    outline_.handles.insert(outline_.handles.end(), level.own.begin(), level.own.end());
-    directory.own_end = outline_.handles.size();
+    directory.own_begin = handle_count();
+    handles_.append(as_view(std::span<const uint64_t>(level.own)));
+    directory.own_end = handle_count();
     directory.end = position_ + record.bytes.size();
-    directory.next = static_cast<uint32_t>(outline_.directories.size());
+    directory.next = directory_count();
+    directories_.replace(level.index * sizeof directory, as_view(directory));
+    const uint64_t files = directory.files, bytes = directory.bytes;
     open_.pop_back();
     if (open_.empty()) return;
-    ScanOutline::Directory& parent = outline_.directories[open_.back().directory];
-    parent.files += directory.files;
-    parent.bytes += directory.bytes;
+    open_.back().directory.files += files;
+    open_.back().directory.bytes += bytes;
   } else {
     const ScanStamp stamp = record.stamp();
     if (!stamp.trusted || stamp.handle == 0)
@@ -130,8 +160,9 @@ void ScanOutliner::add(const ScanOutline& from, size_t index) {
   const ScanOutline::Directory& top = from.directories[index];
   // Differences may be negative: they wrap, and wrap back.
   const uint64_t by_position = position_ - top.begin;
-  const uint64_t by_handle = outline_.handles.size() - top.handles_begin;
-  const uint32_t by_index = static_cast<uint32_t>(outline_.directories.size() - index);
+  const uint64_t by_handle = handle_count() - top.handles_begin;
+  const uint32_t by_index = directory_count() - static_cast<uint32_t>(index);
+  if (open_.empty() && directory_count() != 0) is_tree_ = false;
   for (size_t at = index; at < top.next; ++at) {
     ScanOutline::Directory directory = from.directories[at];
     directory.begin += by_position;
@@ -140,27 +171,42 @@ void ScanOutliner::add(const ScanOutline& from, size_t index) {
     directory.own_begin += by_handle;
     directory.own_end += by_handle;
     directory.next += by_index;
-    outline_.directories.push_back(directory);
+    directories_.append(as_view(directory));
   }
-  const auto first = from.handles.begin();
-  outline_.handles.insert(outline_.handles.end(), first + static_cast<long>(top.handles_begin),
-                          first + static_cast<long>(top.own_end));
+  handles_.append(
+      as_view(from.handles.subspan(top.handles_begin, top.own_end - top.handles_begin)));
   position_ += top.end - top.begin;
   if (open_.empty()) return;
-  ScanOutline::Directory& parent = outline_.directories[open_.back().directory];
-  parent.files += top.files;
-  parent.bytes += top.bytes;
+  open_.back().directory.files += top.files;
+  open_.back().directory.bytes += top.bytes;
 }
 
 void ScanOutliner::begin_block(uint64_t offset, uint64_t length) {
-  outline_.blocks.push_back({block_position_, offset, length});
+  blocks_.push_back({block_position_, offset, length});
   block_position_ += length;
 }
 
-std::optional<ScanOutline> ScanOutliner::finish() {
-  if (!is_tree_ || !open_.empty() || outline_.directories.empty() || block_position_ != position_)
-    return std::nullopt;
-  return std::move(outline_);
+uint64_t ScanOutliner::finish(int file, uint64_t size_bytes) {
+  if (!is_tree_ || !open_.empty() || directory_count() == 0 || block_position_ != position_)
+    return size_bytes;
+  constexpr uint64_t kAlignment = ScanOutline::kAlignment;
+  const uint64_t begin = (size_bytes + kAlignment - 1) / kAlignment * kAlignment;
+  base::Bytes front;
+  append_number(front, blocks_.size(), 8);
+  append_number(front, directory_count(), 8);
+  append_number(front, handle_count(), 8);
+  base::append(front, as_view(std::span<const ScanOutline::Block>(blocks_)));
+  uint64_t end = begin;
+  base::pwrite_all(file, front, end);
+  end += front.size();
+  directories_.copy_to(file, end);
+  end += directories_.size_bytes();
+  handles_.copy_to(file, end);
+  end += handles_.size_bytes();
+  const base::MappedFile all(file, end);
+  const base::Id checksum = crypto::sha256(all.bytes().subspan(begin));
+  base::pwrite_all(file, base::ByteView(checksum.bytes).first(kScanChecksumSize), end);
+  return end + kScanChecksumSize;
 }
 
 }  // namespace davit::repo

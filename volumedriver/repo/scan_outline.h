@@ -1,6 +1,7 @@
 // Where the directories of a scan cache lie in it, and by which handles a change in them is told:
 // so that a run which knows what changed can pass over the rest, a whole subtree at once, without
-// reading its records. Some 100 bytes a directory and 8 an entry, held whole.
+// reading its records. Some 100 bytes a directory and 8 an entry, and none of it in memory of ours:
+// it is mapped where it lies, and made in files without names.
 //
 // Directories stand in the order of the walk: those below one follow it. Positions count bytes of
 // records from the first of the file, so that a subtree keeps its shape wherever it is moved.
@@ -9,11 +10,14 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
+#include <string>
 #include <vector>
 
 #include "base/bytes.h"
 #include "base/fd.h"
 #include "base/id.h"
+#include "base/mapped_file.h"
 #include "repo/scan_record.h"
 
 namespace davit::repo {
@@ -34,43 +38,73 @@ struct ScanOutline {
     uint64_t offset = 0;  // in the file, of its header
     uint64_t length = 0;  // of its records
   };
-  std::vector<Directory> directories;
-  std::vector<uint64_t> handles;
-  std::vector<Block> blocks;
+  std::span<const Directory> directories;
+  std::span<const uint64_t> handles;
+  std::span<const Block> blocks;
 
-  base::Bytes encode() const;
-  // Nothing where it is damaged.
-  static std::optional<ScanOutline> decode(base::ByteView bytes);
+  // The outline in these bytes, which it borrows; they begin at a multiple of kAlignment. Nothing
+  // where it is damaged.
+  static constexpr uint64_t kAlignment = 8;
+  static std::optional<ScanOutline> read(base::ByteView bytes);
 };
 
 // A scan cache of an earlier run from which parts are taken. Constant; any thread.
 struct KeptScan {
   base::Fd file;
-  ScanOutline outline;
+  base::MappedFile bytes;  // all of the file
+  ScanOutline outline;     // in `bytes`
 
   // The records of the block. Throws Corrupt, IoError.
   base::Bytes load(const ScanOutline::Block& block) const;
 };
 
-// Makes the outline of records as they are written. One thread.
+// Makes the outline of records as they are written. Holds 8 bytes for each entry of the directories
+// that are open, and 24 for each block. Throws IoError. One thread.
 class ScanOutliner {
  public:
+  // `directory`: where its files are made.
+  explicit ScanOutliner(const std::string& directory)
+      : directories_(directory), handles_(directory) {}
+
   // Whole records, which follow those before.
   void add(base::ByteView records);
   // The directory of another scan cache, with all that is below it.
   void add(const ScanOutline& from, size_t directory);
   void begin_block(uint64_t offset, uint64_t length);
-  // Nothing where the records were no tree.
-  std::optional<ScanOutline> finish();
+  // Appends it to the file, which is so long; returns how long it is then. Where the records were
+  // no tree, nothing is appended.
+  uint64_t finish(int file, uint64_t size_bytes);
 
  private:
+  // Grows in a file without a name.
+  class Spill {
+   public:
+    explicit Spill(const std::string& directory) : file_(base::make_unnamed_file(directory)) {}
+    void append(base::ByteView bytes);
+    void replace(uint64_t offset, base::ByteView bytes);
+    uint64_t size_bytes() const { return written_ + pending_.size(); }
+    void copy_to(int file, uint64_t offset);
+
+   private:
+    void flush();
+
+    base::Fd file_;
+    uint64_t written_ = 0;
+    base::Bytes pending_;  // follows it
+  };
   struct Level {
-    size_t directory;
+    uint64_t index;
+    ScanOutline::Directory directory;
     std::vector<uint64_t> own;
   };
+  uint32_t directory_count() const {
+    return static_cast<uint32_t>(directories_.size_bytes() / sizeof(ScanOutline::Directory));
+  }
+  uint64_t handle_count() const { return handles_.size_bytes() / sizeof(uint64_t); }
   void add(const ScanView& record);
 
-  ScanOutline outline_;
+  Spill directories_, handles_;
+  std::vector<ScanOutline::Block> blocks_;
   std::vector<Level> open_;
   uint64_t position_ = 0, block_position_ = 0;
   bool is_tree_ = true;
