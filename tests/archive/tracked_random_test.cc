@@ -152,7 +152,7 @@ TEST_P(TrackedRandom, TheTreeIsThatOfARunThatLooksAtEverything) {
 
 std::vector<Case> cases() {
   std::vector<Case> all;
-  for (const char* disk : {"ext4", "xfs"})
+  for (const char* disk : {"ext4", "xfs", "btrfs"})
     for (uint32_t seed = 1; seed < 5; ++seed) all.push_back({disk, seed});
   return all;
 }

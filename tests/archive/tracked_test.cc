@@ -38,6 +38,8 @@ class Tracked : public ::testing::TestWithParam<const char*> {
     // What is doubted for other reasons than those of a test.
     if (const auto writers = volume_->open_writers(); !writers.doubt.empty())
       DAVIT_SKIP(writers.doubt);
+    // That the first one listed the directories is a change to btrfs: of their access times.
+    volume_->expect_same("nothing");
     const auto second = volume_->expect_same("nothing");
     ASSERT_EQ(volume_->why, "");
     ASSERT_EQ(second.result.looked_at, 1u);
@@ -280,7 +282,7 @@ TEST_P(Tracked, NothingIsBelievedAfterTheDaemonWasAway) {
   expect_followed_after_scan();
 }
 
-INSTANTIATE_TEST_SUITE_P(Disks, Tracked, ::testing::Values("ext4", "xfs"));
+INSTANTIATE_TEST_SUITE_P(Disks, Tracked, ::testing::Values("ext4", "xfs", "btrfs"));
 
 // What a run looks at: 10 directories with 100 files, those above them and beside them; what
 // changed, twice.

@@ -17,6 +17,7 @@
 #include "support/quick_repository.h"
 #include "support/rooms.h"
 #include "support/skip.h"
+#include "support/subvolume.h"
 #include "support/tracked_volume.h"
 #include "support/unix_client.h"
 
@@ -31,7 +32,7 @@ class TrackingTest : public ::testing::Test {
  protected:
   void SetUp() override {
     DAVIT_NEEDS_MOUNTS();
-    disk_.emplace("ext4");
+    disk_.emplace(disk_type());
     test::make_data_directory(data());
     start();
     rooms_->create("db");
@@ -44,6 +45,7 @@ class TrackingTest : public ::testing::Test {
       DAVIT_SKIP(doubt);
   }
 
+  virtual const char* disk_type() const { return "ext4"; }
   std::string data() const { return disk_->path() + "/data"; }
   void start() {
     test::RoomsOptions options;
@@ -182,6 +184,40 @@ TEST_F(TrackingTest, NothingIsFollowedWhereSomethingIsMounted) {
   ASSERT_EQ(::mount("none", (rooms_->directory("db") + "/in").c_str(), "tmpfs", 0, nullptr), 0);
   expect_all_looked_at("something is mounted in it");
   ASSERT_EQ(::umount((rooms_->directory("db") + "/in").c_str()), 0);
+  backup();
+  expect_followed();
+}
+
+class TrackingOnBtrfs : public TrackingTest {
+ protected:
+  const char* disk_type() const override { return "btrfs"; }
+};
+
+TEST_F(TrackingOnBtrfs, TheSecondRunFollowsWhatChanged) {
+  expect_all_looked_at("nothing is known");
+  expect_followed();
+  rooms_->write("db", "file", "changed");
+  EXPECT_EQ(backup().summary.files_changed, 1u);
+  EXPECT_THAT(note(), StartsWith("followed"));
+  clock_.advance(std::chrono::hours(24));
+  expect_all_looked_at("once a day");
+  expect_followed();
+}
+
+TEST_F(TrackingOnBtrfs, ASubvolumeInItIsNotFollowed) {
+  backup();
+  expect_followed();
+  const std::string inside = rooms_->directory("db") + "/sub";
+  test::make_subvolume(inside);
+  rooms_->write("db", "sub/file", "inside");
+  EXPECT_EQ(backup().summary.data_blobs, 1u);
+  rooms_->write("db", "sub/file", "changed");
+  EXPECT_EQ(backup().summary.data_blobs, 1u);
+  EXPECT_THAT(note(), HasSubstr("another btrfs subvolume"));
+  rooms_->write("db", "sub/file", "CHANGED");
+  EXPECT_EQ(backup().summary.data_blobs, 1u);
+  EXPECT_THAT(note(), HasSubstr("another btrfs subvolume"));
+  test::remove_subvolume(inside);
   backup();
   expect_followed();
 }

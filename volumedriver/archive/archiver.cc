@@ -21,6 +21,7 @@
 #include "base/errors.h"
 #include "base/fault.h"
 #include "base/files.h"
+#include "capture/file_handle.h"
 #include "crypto/sha256.h"
 #include "crypto/sha256_lanes.h"
 
@@ -111,7 +112,9 @@ Result archive_tree(repo::Repository& repository, repo::UploadSession& session,
 
   std::unique_ptr<const KeptSubtrees> kept;
   if (cache && options.changed && prior->cache())
-    if (auto scan = prior->cache()->open_kept())
+    // Another directory, of the same entries even, as a snapshot of btrfs is, has other handles.
+    if (auto scan = prior->cache()->open_kept();
+        scan && scan->outline.directories[0].handle == capture::find_handle(source.directory))
       kept = std::make_unique<const KeptSubtrees>(std::move(scan), *options.changed);
 
   const repo::NodeTime begun_at = now(options.clock);

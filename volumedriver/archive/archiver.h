@@ -11,8 +11,8 @@
 //   pieces   2 * L * 8 MiB + (P + 2) * 2 MiB on loan, at most 8 spare ones of 4 MiB
 //   small    P * 1 MiB
 //   session  repo/upload.h, with 2 * P calling threads
-//   tracking 1 bit a directory, 8 bytes an entry of each open directory, and what changed: 60 bytes a
-//            handle, of which jobs/tracking keeps 512 Ki at most
+//   tracking 1 bit a directory, 8 bytes an entry of each open directory, and what changed: 60 bytes
+//            a handle, of which jobs/tracking keeps 512 Ki at most
 //   names    8 batches of 32 files, and the node list of each open directory (the format stores it
 //            as one blob), 300 to 500 bytes a node
 #pragma once
@@ -88,6 +88,7 @@ struct Result {
   uint64_t looked_at = 0;                 // entries; of the others nothing was asked
   std::vector<MissedChange> missed;       // the first 100
   bool holds_overlays = false;            // directories of which `changed` has all that is below
+  bool holds_subvolumes = false;          // of btrfs: `changed` knows nothing of what is in them
   uint64_t unreadable_count = 0;          // left out: the snapshot is partial
   uint64_t changed_while_read_count = 0;  // saved as read after several tries
   std::vector<FileProblem> unreadable;    // the first 100

@@ -127,7 +127,10 @@ void Walk::go_down(Level level, const std::string& name, base::Fd directory, con
   level.path_size = path_.size();
   level.device = device_of(status);
   level.device_id = levels_.back().device_id;
-  if (level.device != levels_.back().device) level.device_id = subvolume_id();
+  if (level.device != levels_.back().device) {
+    level.device_id = subvolume_id();
+    stages_.assembly.result().holds_subvolumes = true;
+  }
   levels_.push_back(std::move(level));
   descent_.enter(name, std::move(directory));
 }

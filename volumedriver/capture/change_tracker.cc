@@ -10,6 +10,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -18,6 +19,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "capture/file_handle.h"
+#include "capture/generations.h"
 #include "capture/mount_table.h"
 
 namespace davit::capture {
@@ -80,6 +82,7 @@ void ChangeTracker::read_ahead(std::stop_token stop) {
 
 ChangeTracker::Taken ChangeTracker::take(int directory, std::optional<Mark> since,
                                          const std::vector<uint64_t>& suspects) {
+  if (is_btrfs(directory)) return take_generations(directory, since);
   std::lock_guard lock(mutex_);
   drain();
   uint64_t device = 0;
@@ -102,6 +105,28 @@ ChangeTracker::Taken ChangeTracker::take(int directory, std::optional<Mark> sinc
   return taken;
 }
 
+bool ChangeTracker::sees_all_writers(int directory) {
+  return is_btrfs(directory);
+}
+
+ChangeTracker::Taken ChangeTracker::take_generations(int directory,
+                                                     std::optional<Mark> since) const {
+  Taken taken;
+  taken.mark = commit_generation(directory);
+  if (!since) {
+    taken.why = "nothing is known of the time before";
+  } else if (*since > *taken.mark) {
+    taken.why = "its file system is an older state of what it was";
+  } else {
+    taken.changed.emplace();
+    if (!find_changed_since(directory, *since, options_.most_handles, *taken.changed)) {
+      taken.changed.reset();
+      taken.why = "more changed than is kept in memory";
+    }
+  }
+  return taken;
+}
+
 std::string ChangeTracker::watch(int directory, uint64_t& device) {
   struct statfs system;
   struct stat status;
@@ -109,7 +134,7 @@ std::string ChangeTracker::watch(int directory, uint64_t& device) {
     return std::string("its file system cannot be looked at: ") + std::strerror(errno);
   if (static_cast<unsigned long>(system.f_type) != kExt4 &&
       static_cast<unsigned long>(system.f_type) != kXfs)
-    return "only ext4 and XFS are tracked";
+    return "only ext4, XFS and btrfs are tracked";
   if (find_handle(directory) == 0) return "its file system gives no handles";
   device = status.st_dev;
   FileSystem& known = file_systems_[device];
@@ -219,7 +244,7 @@ void ChangeTracker::make_room() {
 
 void ChangeTracker::forget_until(Mark mark) {
   std::lock_guard lock(mutex_);
-  oldest_wanted_ = mark;
+  oldest_wanted_ = std::min(mark, now_ - 1);  // generations may be greater
 }
 
 void ChangeTracker::lose(const std::string& why) {

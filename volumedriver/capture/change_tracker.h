@@ -1,4 +1,6 @@
-// Tells which files and directories of whole file systems changed, by one fanotify group.
+// Tells which files and directories of whole file systems changed: by one fanotify group, or on
+// btrfs, which refuses that to subvolumes, by its generations (capture/generations.h). Of the
+// first:
 //
 // What is remembered of an event are handles (capture/file_handle.h): of the directory in which
 // something was made, removed, renamed or changed, and of the file itself, so that a change through
@@ -14,8 +16,8 @@
 // ignore it; what goes by path passes by no mount's mark. A mount not met before is found by the
 // first event of a write through it.
 //
-// Needs Linux 5.15, CAP_SYS_ADMIN in the first user namespace, and ext4 or XFS: others are changed
-// from other machines, or give no handles. Any thread may call anything.
+// Needs Linux 5.15, CAP_SYS_ADMIN in the first user namespace, and ext4, XFS or btrfs: others are
+// changed from other machines, or give no handles. Any thread may call anything.
 #pragma once
 
 #include <cstdint>
@@ -48,7 +50,11 @@ class ChangeTracker {
   ChangeTracker(const ChangeTracker&) = delete;
   ChangeTracker& operator=(const ChangeTracker&) = delete;
 
-  // A moment. Later ones are greater.
+  // Whether no writer is unseen on the file system on which `directory` is open: then take() needs
+  // no suspects.
+  static bool sees_all_writers(int directory);
+
+  // A moment of a file system. Later ones are greater.
   using Mark = uint64_t;
   struct Taken {
     // Of now: what changes from here on is told with it as `since`.
@@ -68,6 +74,7 @@ class ChangeTracker {
     Mark since = 0;
     bool is_marked = false;
   };
+  Taken take_generations(int directory, std::optional<Mark> since) const;
   // "" or why not. With the mutex held, as all below.
   std::string watch(int directory, uint64_t& device);
   void ignore_writes(int directory, const char* path);

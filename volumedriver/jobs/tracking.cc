@@ -84,6 +84,7 @@ Tracking::Run Tracking::begin(const Settings& settings, const base::Clock& clock
   std::lock_guard lock(mutex_);
   if (settings.get("DAVIT_TRACKING") != "auto") {
     stop();
+    const std::lock_guard notes(notes_mutex_);
     notes_.clear();
     return run;
   }
@@ -106,7 +107,7 @@ void Tracking::prepare(Run& run, const base::Clock& clock, const repo::Repositor
   std::optional<capture::ChangeTracker::Mark> since;
   if (known != baselines_.end()) since = known->second.mark;
   // First the writers, then the events: whoever ends in between is among the events.
-  const capture::OpenWriters writers = capture::find_open_writers(device_of(directory), harmless_);
+  const capture::OpenWriters writers = open_writers(directory);
   auto taken = tracker_->take(directory, since, writers.files);
   run.mark = taken.mark;
   run.why = taken.why;
@@ -125,6 +126,7 @@ std::string Tracking::doubt(const Baseline& baseline, const repo::Repository& re
                             int directory, const std::string& scan_cache_path) const {
   if (baseline.is_doubtful) return "somebody may have written unseen during the last backup";
   if (baseline.holds_overlays) return "it holds what an overlay writes to";
+  if (baseline.holds_subvolumes) return "it holds another btrfs subvolume";
   if (baseline.cache != cache_run(scan_cache_path, repository))
     return "the last backup's scan cache is gone";
   const auto now = index_files(repository);
@@ -135,11 +137,16 @@ std::string Tracking::doubt(const Baseline& baseline, const repo::Repository& re
   return "";
 }
 
+capture::OpenWriters Tracking::open_writers(int directory) const {
+  if (capture::ChangeTracker::sees_all_writers(directory)) return {};
+  return capture::find_open_writers(device_of(directory), harmless_);
+}
+
 std::vector<archive::MissedChange> Tracking::missed(const Run& run, int directory,
                                                     const archive::Result& result) {
   auto missed = result.missed;
   if (missed.empty()) return missed;
-  const capture::OpenWriters writers = capture::find_open_writers(device_of(directory), harmless_);
+  const capture::OpenWriters writers = open_writers(directory);
   const auto later = tracker_->take(directory, run.mark, writers.files);
   if (!later.changed || !writers.doubt.empty()) return {};
   std::erase_if(missed, [&](const auto& one) {
@@ -153,9 +160,12 @@ void Tracking::finish(const Run& run, const base::Clock& clock, const repo::Repo
                       const archive::Result& result) {
   std::lock_guard lock(mutex_);
   if (run.volume.empty() || (!run.mark && run.why.empty())) return;
-  notes_[run.volume] = run.why.empty() ? "followed what changed: looked at " +
-                                             std::to_string(result.looked_at) + " entries"
-                                       : "looked at everything: " + run.why;
+  {
+    const std::lock_guard notes(notes_mutex_);
+    notes_[run.volume] = run.why.empty() ? "followed what changed: looked at " +
+                                               std::to_string(result.looked_at) + " entries"
+                                         : "looked at everything: " + run.why;
+  }
   try {
     // Not possible, or switched off meanwhile, and perhaps on again: the new one saw less.
     if (run.mark && tracker_ && run.tracker == trackers_)
@@ -187,6 +197,7 @@ void Tracking::keep(const Run& run, const base::Clock& clock, const repo::Reposi
     baseline.holds_overlays = known->second.holds_overlays;
   }
   if (result.holds_overlays) baseline.holds_overlays = true;
+  baseline.holds_subvolumes = result.holds_subvolumes;
   baselines_[run.volume] = std::move(baseline);
   // Removed, or saved so rarely that everything is looked at anyway.
   std::erase_if(baselines_, [&](const auto& one) {
@@ -199,7 +210,7 @@ void Tracking::keep(const Run& run, const base::Clock& clock, const repo::Reposi
 }
 
 std::string Tracking::note(const std::string& volume) const {
-  std::lock_guard lock(mutex_);
+  const std::lock_guard lock(notes_mutex_);
   const auto found = notes_.find(volume);
   return found == notes_.end() ? "" : found->second;
 }

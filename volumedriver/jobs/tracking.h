@@ -70,6 +70,7 @@ class Tracking {
     base::Time looked_at_all{};
     bool is_doubtful = false;
     bool holds_overlays = false;
+    bool holds_subvolumes = false;
   };
   // "" or why it cannot be. With the mutex held, as all below.
   std::string start();
@@ -81,16 +82,18 @@ class Tracking {
   // "" or why what is known of the last run is worth nothing.
   std::string doubt(const Baseline& baseline, const repo::Repository& repository, int directory,
                     const std::string& scan_cache_path) const;
+  capture::OpenWriters open_writers(int directory) const;
   // Those of the run's that did not change while it looked.
   std::vector<archive::MissedChange> missed(const Run& run, int directory,
                                             const archive::Result& result);
 
-  mutable std::mutex mutex_;
+  std::mutex mutex_;
   std::unique_ptr<capture::ChangeTracker> tracker_;
   uint64_t trackers_ = 0;  // that there were: the marks of one are nothing to the next
   std::map<std::string, Baseline> baselines_;
+  std::string ended_;               // not "": something was missed
+  mutable std::mutex notes_mutex_;  // a run may take its time to begin, and the status does not
   std::map<std::string, std::string> notes_;
-  std::string ended_;  // not "": something was missed
   std::set<int> harmless_;
 };
 
