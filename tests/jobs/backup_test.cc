@@ -1,11 +1,13 @@
 #include <fcntl.h>
 #include <sys/inotify.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <csignal>
 
+#include "base/fault.h"
 #include "base/fd.h"
 #include "jobs_fixture.h"
 #include "restore/restorer.h"
@@ -34,6 +36,38 @@ class Unreadable {
  private:
   base::Fd file_;
 };
+
+// At the point where everything is in the repository.
+int niceness_of_a_backup(test::Rooms& rooms, const std::string& volume) {
+  static std::atomic<int> niceness;
+  niceness = -100;
+  base::fault_hook = [](const char* point) {
+    if (std::string_view(point) == "backup:finished")
+      niceness = ::getpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()));
+  };
+  rooms.backup(volume);
+  base::fault_hook = nullptr;
+  return niceness;
+}
+
+TEST_F(Backup, RunsAtLowPriorityUnlessTheSettingsSayOtherwise) {
+  const int ours = ::getpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()));
+  rooms().create("db");
+  EXPECT_EQ(niceness_of_a_backup(rooms(), "db"), std::max(ours, 10));
+  rooms().settings.set("DAVIT_PRIORITY", "normal");
+  EXPECT_EQ(niceness_of_a_backup(rooms(), "db"), ours);
+}
+
+TEST_F(Backup, TakesItsTimeWhereUploadsAreLimited) {
+  rooms().create("db");
+  rooms().settings.set("DAVIT_LIMIT_UPLOAD", "64");  // KiB/s
+  rooms().write("db", "one", test::noise(1, 40 << 10));
+  rooms().write("db", "two", test::noise(2, 40 << 10));
+  const auto begun = std::chrono::steady_clock::now();
+  EXPECT_EQ(rooms().backup("db").outcome, Outcome::ok);
+  // The first may go at once, the second when it has gone; a tenth of a second may be made up for.
+  EXPECT_GE(std::chrono::steady_clock::now() - begun, std::chrono::milliseconds(500));
+}
 
 TEST_F(Backup, MakesASnapshotThatSaysWhatItIs) {
   rooms().create("db", {{"schedule", "@hourly"}, {"keep-daily", "3"}, {"exclude", "*.tmp"}});

@@ -3,9 +3,10 @@
 // The snapshot's root tree holds /volumes/NAME: the nodes on the way, then the directory itself as
 // a node, then its content; and beside it the caller's extra files. Trees are restic's canonical
 // bytes (repo/tree.h), times in UTC, atime = mtime, user and group names left out, device_id only
-// where links > 1. Threads: walk (1) -> read and chunk (P, one of a large file at once for each
-// four)
-// -> hash, compress, seal (P), with P processors.
+// where links > 1.
+//
+// Threads, with P processors: walk (1) -> read and chunk (P; L of them a file of several pieces at
+// once) -> hash, compress, seal (P).
 //
 // Memory, whatever the size of the tree, with L = max(1, P / 4):
 //   pieces   2 * L * 8 MiB + (P + 2) * 2 MiB on loan, at most 8 spare ones of 4 MiB

@@ -113,6 +113,9 @@ class RepositoryAccess {
   // Says why, and lets others go on for a while.
   void pause(std::stop_token stop, const OnWait& on_wait, const std::string& why);
   void release_shared();
+  // Calls it without the mutex, while no other takes or gives back the restic lock. Throws what it throws, with the
+  // mutex held again.
+  void while_busy(std::unique_lock<std::mutex>& lock, const std::function<void()>& work);
   // Begun, not settled.
   std::unique_ptr<repo::Lock> take(const std::shared_ptr<repo::Repository>& repository, repo::LockMode mode);
   void remove_left_locks(repo::Repository& repository);

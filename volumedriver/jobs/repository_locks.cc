@@ -99,28 +99,21 @@ std::unique_ptr<RepositoryAccess::Hold> RepositoryAccess::begin_shared(std::stop
       if (!changed_.wait(lock, stop, [&] { return shared_ == 0 && !busy_; })) throw base::Cancelled();
       continue;
     }
-    busy_ = true;
-    lock.unlock();
     std::unique_ptr<repo::Lock> taken;
     bool without = false;
     std::string in_the_way;
-    std::exception_ptr failure;
     try {
-      if (use == Use::read && repository->store().is_read_only()) {
-        check_not_exclusively_locked(*repository);
-        without = true;
-      } else {
-        taken = take(repository, repo::LockMode::shared);
-      }
+      while_busy(lock, [&] {
+        if (use == Use::read && repository->store().is_read_only()) {
+          check_not_exclusively_locked(*repository);
+          without = true;
+        } else {
+          taken = take(repository, repo::LockMode::shared);
+        }
+      });
     } catch (const base::Locked& error) {
       in_the_way = error.what();
-    } catch (...) {
-      failure = std::current_exception();
     }
-    lock.lock();
-    busy_ = false;
-    changed_.notify_all();
-    if (failure) std::rethrow_exception(failure);
     if (without) {
       spdlog::warn("the repository {} is read-only, so it is read without a lock: let nobody prune it meanwhile",
                    repository->store().describe());
@@ -143,12 +136,24 @@ void RepositoryAccess::release_shared() {
   if (--shared_ > 0) return;
   const auto repository = std::move(locked_repository_);
   auto ended = std::move(lock_);
+  while_busy(lock, [&] {
+    if (ended) release(std::move(ended), *repository);
+  });
+}
+
+void RepositoryAccess::while_busy(std::unique_lock<std::mutex>& lock, const std::function<void()>& work) {
   busy_ = true;
   lock.unlock();
-  if (ended) release(std::move(ended), *repository);
+  std::exception_ptr failure;
+  try {
+    work();
+  } catch (...) {
+    failure = std::current_exception();
+  }
   lock.lock();
   busy_ = false;
   changed_.notify_all();
+  if (failure) std::rethrow_exception(failure);
 }
 
 void RepositoryAccess::with_exclusive(std::stop_token stop, const std::shared_ptr<repo::Repository>& repository,
@@ -181,6 +186,7 @@ void RepositoryAccess::with_exclusive(std::stop_token stop, const std::shared_pt
       if (taken) release(std::move(taken), *repository);
       if (on_wait) on_wait(error.what());
     } catch (...) {
+      if (taken) release(std::move(taken), *repository);
       lock.lock();
       leave();
       throw;
@@ -253,18 +259,7 @@ void RepositoryAccess::remove_own_stale_locks() {
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [&] { return !busy_ && !exclusive_; });
   if (shared_ > 0) return;  // done when that lock was taken, or it is another repository's turn
-  busy_ = true;
-  lock.unlock();
-  std::exception_ptr failure;
-  try {
-    remove_left_locks(*repository);
-  } catch (...) {
-    failure = std::current_exception();
-  }
-  lock.lock();
-  busy_ = false;
-  changed_.notify_all();
-  if (failure) std::rethrow_exception(failure);
+  while_busy(lock, [&] { remove_left_locks(*repository); });
 }
 
 }  // namespace davit::jobs
