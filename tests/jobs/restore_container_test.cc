@@ -42,7 +42,7 @@ class RestoreContainer : public JobsFixture {
     auto& engine = rooms().engine;
     engine.on_done([this](const std::string& call) {
       if (fault_ && call.starts_with(*fault_)) {
-        fault_.reset();
+        if (--faults_ <= 0) fault_.reset();
         throw base::IoError("the engine was killed in " + call, 0);
       }
     });
@@ -92,6 +92,7 @@ class RestoreContainer : public JobsFixture {
   std::string snapshot_;
   std::map<std::string, std::string> snapshot_of_;
   std::optional<std::string> fault_;
+  int faults_ = 1;  // so many times
   bool rival_ = false;  // somebody else makes the container a moment before
 };
 
@@ -193,9 +194,18 @@ TEST_F(RestoreContainer, WhatFailsHalfWayIsUndone) {
   EXPECT_EQ(rooms().engine.state("web"), "created");
 }
 
+TEST_F(RestoreContainer, AStartThatFailsOnceIsTriedAgain) {
+  save();
+  fault_ = "start_container";
+  const auto outcome = restore({.reference = "web", .start = true});
+  EXPECT_TRUE(outcome.started) << outcome.start_error;
+  EXPECT_EQ(rooms().engine.state("web"), "running");
+}
+
 TEST_F(RestoreContainer, AContainerThatDoesNotStartStays) {
   save();
   fault_ = "start_container";
+  faults_ = 2;
   const auto outcome = restore({.reference = "web", .start = true});
   EXPECT_FALSE(outcome.started);
   EXPECT_THAT(outcome.start_error, HasSubstr("killed in start_container"));

@@ -23,6 +23,7 @@ namespace {
 
 // How long a container is watched that was started: what fails at once fails within this.
 constexpr auto kWatched = 1500ms, kLook = 100ms;
+constexpr auto kBeforeSecondStart = 1s;
 // What compose looks for in a volume of its own.
 constexpr const char *kComposeProject = "com.docker.compose.project", *kComposeVolume = "com.docker.compose.volume";
 
@@ -100,7 +101,17 @@ class Restore {
   void start() {
     try {
       job_.set_phase("starting");
-      engine_.start_container(outcome_.id);
+      try {
+        engine_.start_container(outcome_.id);
+      } catch (const base::NotFound&) {
+        throw;
+      } catch (const base::Error& error) {
+        // Engines fail to start what they start a moment later: the runtime's first process dies, or a port is not
+        // given back yet.
+        spdlog::warn("container {}: starting it once more: {}", plan_.name, error.what());
+        job_.pause(kBeforeSecondStart);
+        engine_.start_container(outcome_.id);
+      }
       const auto deadline = std::chrono::steady_clock::now() + kWatched;
       while (std::chrono::steady_clock::now() < deadline) {
         const auto details = engine_.inspect_container(outcome_.id);
