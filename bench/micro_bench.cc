@@ -61,6 +61,19 @@ void BM_Sha256Each(benchmark::State& state) {
 }
 BENCHMARK(BM_Sha256Each)->Arg(100)->Arg(4096)->Arg(1 << 20);
 
+// Arguments: bytes of each part, and streams that take one at once.
+void BM_Sha256Stream(benchmark::State& state) {
+  const auto streams_at_once = static_cast<size_t>(state.range(1));
+  const base::Bytes data = test::Stream(1).bytes(static_cast<size_t>(state.range(0)));
+  const std::vector<base::ByteView> parts(streams_at_once, data);
+  std::vector<crypto::Sha256Stream> streams(streams_at_once);
+  std::vector<crypto::Sha256Stream*> each;
+  for (auto& stream : streams) each.push_back(&stream);
+  for (auto _ : state) crypto::Sha256Stream::update_each(each, parts);
+  count(state, parts.size() * data.size(), parts.size());
+}
+BENCHMARK(BM_Sha256Stream)->ArgsProduct({{100, 1 << 20}, {1, 2, 3}});
+
 void BM_Seal(benchmark::State& state) {
   const crypto::Key key = crypto::Key::random();
   const base::Bytes plain = test::Stream(1).bytes(static_cast<size_t>(state.range(0)));

@@ -55,5 +55,37 @@ TEST(Sha256Lanes, ALongMessageBesideShorterOnes) {
   }
 }
 
+TEST(Sha256Lanes, StreamsBesideOneAnotherWhateverTheirPartsAre) {
+  test::Stream random(4);
+  for (size_t count = 1; count < 8; ++count) {
+    std::vector<Sha256Stream> streams(count);
+    std::vector<base::Bytes> whole(count);
+    for (size_t round = 0; round < 30; ++round) {
+      std::vector<base::Bytes> parts;
+      std::vector<Sha256Stream*> some;
+      for (size_t i = 0; i < count; ++i) {
+        if (random.below(4) == 0) continue;
+        some.push_back(&streams[i]);
+        parts.push_back(random.bytes(random.below(2) ? random.below(140) : random.below(20'000)));
+        base::append(whole[i], parts.back());
+      }
+      Sha256Stream::update_each(some, views_of(parts));
+    }
+    for (size_t i = 0; i < count; ++i) ASSERT_EQ(streams[i].finish(), sha256(whole[i])) << i;
+  }
+}
+
+TEST(Sha256Lanes, AStreamOfEveryLengthInTwoParts) {
+  test::Stream random(5);
+  const base::Bytes message = random.bytes(200);
+  for (size_t size = 0; size <= message.size(); ++size)
+    for (size_t first = 0; first <= size; ++first) {
+      Sha256Stream stream;
+      stream.update(base::ByteView(message).first(first));
+      stream.update(base::ByteView(message).subspan(first, size - first));
+      ASSERT_EQ(stream.finish(), sha256(base::ByteView(message).first(size))) << size << first;
+    }
+}
+
 }  // namespace
 }  // namespace davit::crypto

@@ -9,8 +9,10 @@
 
 #include "base/errors.h"
 #include "crypto/sha256.h"
+#include "repo/open_packs.h"
 #include "repo/pack_header.h"
 #include "support/fault_store.h"
+#include "support/stream.h"
 #include "support/test_repository.h"
 
 namespace davit::repo {
@@ -145,13 +147,15 @@ TEST(Upload, FillsPacksToTheirSize) {
     session.save_blob(BlobType::data, test::random_bytes(9'000, i));
   session.save_blob(BlobType::data, test::random_bytes(500'000, 1000));  // has a pack to itself
   session.finish();
-  size_t small = 0, large = 0;
+  size_t small = 0, below_half = 0, large = 0;
   repository->store().list(Kind::data, [&](const store::FileInfo& file) {
     small += file.size_bytes < 100'000;
+    below_half += file.size_bytes < 50'000;
     large += file.size_bytes > 500'000;
     EXPECT_TRUE(file.size_bytes < 120'000 || file.size_bytes < 502'000);
   });
-  EXPECT_LE(small, 2u);
+  EXPECT_LE(small, OpenPacks::kMostOpen);
+  EXPECT_LE(below_half, 1u);
   EXPECT_EQ(large, 1u);
   verified_blobs(*repository);
 }
@@ -167,6 +171,44 @@ TEST(Upload, MergesSmallRestsAtTheEnd) {
   EXPECT_EQ(count(repository->store(), Kind::data), 2u);
   EXPECT_EQ(count(repository->store(), Kind::index), 1u);
   EXPECT_EQ(verified_blobs(*repository).size(), 128u);
+}
+
+// Several at once fill several packs, each of which has what its header says, under its hash.
+TEST(Upload, StoresSeveralAtOnceFromManyThreads) {
+  const auto repository = test::make_repository();
+  UploadSession session(*repository, {.pack_size_bytes = 3 << 20});
+  constexpr uint64_t kThreads = 4, kRounds = 6;
+  std::atomic<uint64_t> bytes{0};
+  {
+    std::vector<std::jthread> threads;
+    for (uint64_t thread = 0; thread < kThreads; ++thread)
+      threads.emplace_back([&, thread] {
+        test::Stream random(thread);
+        for (uint64_t round = 0; round < kRounds; ++round) {
+          std::vector<base::Bytes> blobs;
+          for (uint64_t i = random.below(6); i > 0; --i)
+            blobs.push_back(random.bytes(1 + random.below(random.below(2) ? 3'000 : 4'000'000)));
+          blobs.push_back(test::random_bytes(1000, 1000 + round));  // all threads have this one
+          std::vector<base::ByteView> plain(blobs.begin(), blobs.end());
+          std::vector<base::Id> ids;
+          for (const base::ByteView blob : plain) ids.push_back(crypto::sha256(blob));
+          session.save_blobs(BlobType::data, ids, plain);
+          for (size_t i = 0; i + 1 < blobs.size(); ++i) bytes += blobs[i].size();
+        }
+      });
+  }
+  session.finish();
+  EXPECT_EQ(session.counts().data_added_bytes, bytes + kRounds * 1000);
+  EXPECT_EQ(verified_blobs(*repository).size(), session.counts().data_blobs);
+  EXPECT_EQ(repository->index().blob_count(), session.counts().data_blobs);
+}
+
+TEST(Upload, NothingAtOnceIsNothing) {
+  const auto repository = test::make_repository();
+  UploadSession session(*repository);
+  session.save_blobs(BlobType::data, {}, {});
+  session.finish();
+  EXPECT_EQ(session.counts().data_blobs, 0u);
 }
 
 TEST(Upload, AnEmptySessionWritesNothing) {

@@ -86,10 +86,11 @@ void save_pieces(Stages& stages) {
     std::array<base::Id, kAtOnce> ids;
     for (size_t i = 0; i < some.size(); ++i) bytes[i] = some[i].lease.bytes;
     crypto::sha256_each(std::span(bytes).first(some.size()), std::span(ids).first(some.size()));
+    stages.session.save_blobs(repo::BlobType::data, std::span(ids).first(some.size()),
+                              std::span(bytes).first(some.size()));
     for (size_t i = 0; i < some.size(); ++i) {
       Piece& piece = some[i];
-      piece.file->set(piece.index,
-                      stages.session.save_blob(repo::BlobType::data, ids[i], bytes[i]).id);
+      piece.file->set(piece.index, ids[i]);
       stages.assembly.add_progress(bytes[i].size());
       piece.lease = {};
       release(stages, *piece.file);

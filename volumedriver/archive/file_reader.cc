@@ -100,15 +100,15 @@ void FileReader::save_small() {
   stages_.check_stop();
   bytes_.clear();
   for (const SmallFile& file : small_files_)
-    bytes_.push_back(base::ByteView(small_).subspan(file.offset, file.node.size));
+    if (file.node.size > 0)
+      bytes_.push_back(base::ByteView(small_).subspan(file.offset, file.node.size));
   ids_.resize(bytes_.size());
   crypto::sha256_each(bytes_, ids_);
-  for (size_t i = 0; i < small_files_.size(); ++i) {
-    SmallFile& file = small_files_[i];
-    if (!bytes_[i].empty()) {
-      file.node.content.push_back(
-          stages_.session.save_blob(repo::BlobType::data, ids_[i], bytes_[i]).id);
-      stages_.assembly.add_progress(bytes_[i].size());
+  stages_.session.save_blobs(repo::BlobType::data, ids_, bytes_);
+  for (auto id = ids_.begin(); SmallFile & file : small_files_) {
+    if (file.node.size > 0) {
+      file.node.content.push_back(*id++);
+      stages_.assembly.add_progress(file.node.size);
     }
     finish(stages_, file.job, std::move(file.node), file.trusted);
   }

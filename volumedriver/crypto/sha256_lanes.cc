@@ -23,6 +23,10 @@ void hash_one_by_one(std::span<const base::ByteView> messages, std::span<base::I
 
 }  // namespace
 
+struct Sha256Stream::Plain {
+  Sha256 hash;
+};
+
 #ifdef __x86_64__
 
 namespace {
@@ -61,16 +65,19 @@ struct Progress {
     state = State{};
     at = message.data();
     blocks = message.size() / kBlock;
-    at_tail = false;
     const size_t rest = message.size() % kBlock;
-    tail_blocks = rest < kBlock - 8 ? 1 : 2;
-    tail.fill(0);
     if (rest > 0) std::memcpy(tail.data(), message.data() + message.size() - rest, rest);
+    pad(rest, message.size());
+    if (blocks == 0) next();
+  }
+  // After the first `rest` bytes of the tail, the last ones of a message of that size.
+  void pad(size_t rest, uint64_t message_size) {
+    at_tail = false;
+    tail_blocks = rest < kBlock - 8 ? 1 : 2;
+    std::fill(tail.begin() + rest, tail.end(), 0);
     tail[rest] = 0x80;
     for (size_t i = 0; i < 8; ++i)
-      tail[tail_blocks * kBlock - 1 - i] =
-          static_cast<uint8_t>(uint64_t{message.size()} * 8 >> 8 * i);
-    if (blocks == 0) next();
+      tail[tail_blocks * kBlock - 1 - i] = static_cast<uint8_t>(message_size * 8 >> 8 * i);
   }
   // Once the blocks are used up: false at the end.
   bool next() {
@@ -247,6 +254,37 @@ bool is_usable() {
 
 struct Sha256Beside::Lane : Progress {};
 
+// Between two calls the lane has no blocks left, and the tail holds less than a block.
+struct Sha256Stream::Lane : Progress {
+  uint64_t size = 0;
+
+  size_t rest() const { return size % kBlock; }
+
+  // Ready to be stepped through the whole blocks of `more`; what is left of it is in the tail after
+  // them, where keep_rest() puts it.
+  void take(base::ByteView& more) {
+    if (more.empty()) return;
+    if (rest() > 0) {
+      const size_t missing = std::min(kBlock - rest(), more.size());
+      std::memcpy(tail.data() + rest(), more.data(), missing);
+      more = more.subspan(missing);
+      size += missing;
+      if (rest() > 0) return;
+      at = tail.data();
+      blocks = 1;
+      Progress* const only = this;
+      step(std::span(&only, 1));
+    }
+    at = more.data();
+    blocks = more.size() / kBlock;
+  }
+  void keep_rest(base::ByteView more) {
+    if (more.empty()) return;
+    size += more.size();
+    if (rest() > 0) std::memcpy(tail.data(), more.data() + more.size() - rest(), rest());
+  }
+};
+
 void sha256_each(std::span<const base::ByteView> messages, std::span<base::Id> ids) {
   if (messages.size() < 2 || !is_usable()) return hash_one_by_one(messages, ids);
   hash_in_lanes(messages, ids, nullptr);
@@ -269,9 +307,50 @@ base::Id Sha256Beside::finish() {
   return lane_ ? crypto::finish(*lane_) : sha256(message_);
 }
 
+Sha256Stream::Sha256Stream() {
+  if (is_usable())
+    lane_ = std::make_unique<Lane>();
+  else
+    plain_ = std::make_unique<Plain>();
+}
+
+void Sha256Stream::update_each(std::span<Sha256Stream* const> streams,
+                               std::span<const base::ByteView> parts) {
+  DAVIT_CHECK(streams.size() == parts.size());
+  if (!is_usable()) {
+    for (size_t i = 0; i < streams.size(); ++i) streams[i]->plain_->hash.update(parts[i]);
+    return;
+  }
+  clear_upper_halves();
+  for (size_t first = 0; first < streams.size(); first += kLanes) {
+    const size_t count = std::min(kLanes, streams.size() - first);
+    std::array<base::ByteView, kLanes> rests;
+    for (size_t i = 0; i < count; ++i) {
+      rests[i] = parts[first + i];
+      streams[first + i]->lane_->take(rests[i]);
+    }
+    for (;;) {
+      std::array<Progress*, kLanes> busy;
+      size_t used = 0;
+      for (size_t i = 0; i < count; ++i)
+        if (Lane& lane = *streams[first + i]->lane_; lane.blocks > 0) busy[used++] = &lane;
+      if (used == 0) break;
+      step(std::span(busy).first(used));
+    }
+    for (size_t i = 0; i < count; ++i) streams[first + i]->lane_->keep_rest(rests[i]);
+  }
+}
+
+base::Id Sha256Stream::finish() {
+  if (plain_) return plain_->hash.finish();
+  lane_->pad(lane_->rest(), lane_->size);
+  return crypto::finish(*lane_);
+}
+
 #else
 
 struct Sha256Beside::Lane {};
+struct Sha256Stream::Lane {};
 
 void sha256_each(std::span<const base::ByteView> messages, std::span<base::Id> ids) {
   hash_one_by_one(messages, ids);
@@ -284,7 +363,23 @@ void Sha256Beside::hash_each(std::span<const base::ByteView> others, std::span<b
 base::Id Sha256Beside::finish() {
   return sha256(message_);
 }
+Sha256Stream::Sha256Stream() : plain_(std::make_unique<Plain>()) {}
+void Sha256Stream::update_each(std::span<Sha256Stream* const> streams,
+                               std::span<const base::ByteView> parts) {
+  DAVIT_CHECK(streams.size() == parts.size());
+  for (size_t i = 0; i < streams.size(); ++i) streams[i]->plain_->hash.update(parts[i]);
+}
+base::Id Sha256Stream::finish() {
+  return plain_->hash.finish();
+}
 
 #endif
+
+Sha256Stream::~Sha256Stream() = default;
+
+void Sha256Stream::update(base::ByteView more) {
+  Sha256Stream* const only = this;
+  update_each(std::span(&only, 1), std::span(&more, 1));
+}
 
 }  // namespace davit::crypto

@@ -33,4 +33,25 @@ class Sha256Beside {
   std::unique_ptr<Lane> lane_;  // null where whole messages are hashed one by one
 };
 
+// A message that arrives in parts, hashed beside others of its kind. One thread at a time.
+class Sha256Stream {
+ public:
+  Sha256Stream();
+  ~Sha256Stream();
+
+  void update(base::ByteView more);
+  // The streams are different ones; streams[i] takes parts[i].
+  static void update_each(std::span<Sha256Stream* const> streams,
+                          std::span<const base::ByteView> parts);
+  // The last call.
+  base::Id finish();
+
+ private:
+  struct Lane;
+  struct Plain;
+  // One of them, the other is null: see Sha256Beside.
+  std::unique_ptr<Lane> lane_;
+  std::unique_ptr<Plain> plain_;
+};
+
 }  // namespace davit::crypto

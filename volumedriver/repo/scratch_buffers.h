@@ -41,9 +41,13 @@ class ScratchBuffers {
 
 // One of them, until its end.
 struct Loan {
-  ScratchBuffers& buffers;
-  base::Bytes bytes{buffers.take()};
+  explicit Loan(ScratchBuffers& buffers) : buffers(buffers), bytes(buffers.take()) {}
   ~Loan() { buffers.give(std::move(bytes)); }
+  Loan(const Loan&) = delete;
+  Loan& operator=(const Loan&) = delete;
+
+  ScratchBuffers& buffers;
+  base::Bytes bytes;
 };
 
 }  // namespace davit::repo

@@ -17,9 +17,10 @@
 #include "base/synchronized.h"
 #include "crypto/seal.h"
 #include "crypto/sha256.h"
+#include "repo/chunker.h"
 #include "repo/codec.h"
-#include "repo/growing_pack.h"
 #include "repo/index_file.h"
+#include "repo/open_packs.h"
 #include "repo/pack_header.h"
 #include "repo/pending.h"
 #include "repo/scratch_buffers.h"
@@ -34,10 +35,6 @@ using base::Id;
 
 constexpr size_t kSmallestPack = 4 << 10;
 constexpr size_t kLargestPack = 512 << 20;
-// Keeps a header far below its limit of 16 MiB, whatever the pack's size.
-constexpr size_t kMaxBlobsPerPack = 65'536;
-// What stands behind the only blob of a pack.
-constexpr size_t kMaxLoneHeader = 128;
 // A pack's offsets and lengths have 32 bits.
 constexpr size_t kMaxBlob = 0xf000'0000;
 
@@ -51,16 +48,16 @@ struct NewIndex {
 }  // namespace
 
 struct UploadSession::State {
-  struct OpenPack {
-    std::mutex mutex;
-    std::unique_ptr<GrowingPack> pack;  // null: nothing in it yet
-  };
   // A blob's bytes: plain, or the zstd frame of `plain_size` of them.
   struct Content {
     ByteView bytes;
     size_t plain_size = 0;
     bool is_frame = false;
     bool is_copy = false;  // stays as it is where it may
+  };
+  struct Blob {
+    Id id;
+    Content content;
   };
 
   State(Repository& repository, UploadOptions options);
@@ -69,18 +66,17 @@ struct UploadSession::State {
   void throw_if_failed();
 
   // The calling thread's part.
-  Saved save(BlobType type, const Id& id, const Content& content, bool even_if_known);
-  void store_blob(BlobType type, const Id& id, const Content& content);
+  // Stores those that nobody has and returns how many. At most kMaxChunk bytes together, or one.
+  size_t save(BlobType type, std::span<Blob> blobs, bool even_if_known);
+  // True for the one caller who is to store it.
+  bool claim(BlobType type, const Id& id, bool even_if_known);
+  void store_blobs(BlobType type, std::span<const Blob> blobs);
+  // Appends it, sealed.
   void seal(const Content& content, bool compressed, Bytes& sealed);
   // Until so many bytes may go.
   void wait_turn(size_t bytes);
   void verify(BlobType type, const Id& id, bool compressed, ByteView sealed, size_t plain_size);
-  // Locked, by chance or because nobody else is at it.
-  OpenPack& choose_pack(BlobType type, std::unique_lock<std::mutex>& lock);
   void submit(std::unique_ptr<GrowingPack> pack);
-  void submit_rests();
-  // What a pack comes to, more or less.
-  size_t expected_bytes() const;
 
   // The uploading threads' part.
   void upload(GrowingPack& pack);
@@ -97,7 +93,7 @@ struct UploadSession::State {
   std::atomic<bool> keeps_pending{false};  // somebody stores what the index knows
   PendingBlobs pending;
   ScratchBuffers scratch;
-  std::array<std::array<OpenPack, 2>, 2> open;  // by type; which of the two is left to chance
+  std::array<OpenPacks, 2> open;  // by type
   base::Synchronized<NewIndex> new_index;
   base::BoundedQueue<std::unique_ptr<GrowingPack>> queue;
   std::once_flag first_pack;
@@ -113,6 +109,8 @@ UploadSession::State::State(Repository& repository, UploadOptions options)
     : repository(repository),
       options(std::move(options)),
       scratch(base::processor_count() + 4),
+      open{{{repository.store(), this->options.pack_size_bytes},
+            {repository.store(), this->options.pack_size_bytes}}},
       queue(repository.store().connections()),
       crew([this] { queue.stop(); }) {
   for (unsigned i = 0; i < repository.store().connections(); ++i)
@@ -142,7 +140,8 @@ void UploadSession::State::throw_if_failed() {
 // ---- the calling thread
 
 void UploadSession::State::seal(const Content& content, bool compressed, Bytes& sealed) {
-  sealed.resize(crypto::kIvSize);
+  const size_t begin = sealed.size();
+  sealed.resize(begin + crypto::kIvSize);
   if (compressed && !content.is_frame) {
     compress(content.bytes, sealed,
              repository.compression() == Compression::max ? kMaxLevel : kDefaultLevel);
@@ -150,7 +149,7 @@ void UploadSession::State::seal(const Content& content, bool compressed, Bytes& 
     base::append(sealed, content.bytes);
   }
   sealed.resize(sealed.size() + crypto::kTagSize);
-  crypto::seal_in_place(repository.key(), sealed);
+  crypto::seal_in_place(repository.key(), std::span(sealed).subspan(begin));
 }
 
 void UploadSession::State::wait_turn(size_t bytes) {
@@ -182,54 +181,46 @@ void UploadSession::State::verify(BlobType type, const Id& id, bool compressed, 
                       " did not read back as it was saved: memory or processor is faulty");
 }
 
-void UploadSession::State::store_blob(BlobType type, const Id& id, const Content& content) {
-  Loan sealed{scratch};
-  const bool compressed = content.is_frame || type == BlobType::tree ||
-                          (!content.is_copy && repository.compression() != Compression::off);
-  seal(content, compressed, sealed.bytes);
-  if (type == BlobType::tree || options.verify_data)
-    verify(type, id, compressed, sealed.bytes, content.plain_size);
+void UploadSession::State::store_blobs(BlobType type, std::span<const Blob> blobs) {
+  // What goes into one pack.
+  struct Lane {
+    std::optional<Loan> sealed;
+    std::vector<PackBlob> blobs;
+  };
+  std::array<Lane, GrowingPack::kAtOnce> lanes;
+  const size_t count = std::min(lanes.size(), blobs.size());
+  for (size_t i = 0; i < count; ++i) lanes[i].sealed.emplace(scratch);
 
-  const PackBlob blob{
-      .type = type,
-      .id = id,
-      .plain_length_bytes = compressed ? static_cast<uint32_t>(content.plain_size) : 0};
-  const size_t length = sealed.bytes.size();
-  wait_turn(length);
-  std::unique_ptr<GrowingPack> full;
-  if (length >= options.pack_size_bytes) {
-    full = std::make_unique<GrowingPack>();
-    full->add(repository.store(), length + kMaxLoneHeader, blob, sealed.bytes);
-  } else {
-    std::unique_lock<std::mutex> lock;
-    OpenPack& place = choose_pack(type, lock);
-    if (!place.pack) place.pack = std::make_unique<GrowingPack>();
-    place.pack->add(repository.store(), expected_bytes(), blob, sealed.bytes);
-    if (place.pack->size_bytes >= options.pack_size_bytes ||
-        place.pack->blobs.size() >= kMaxBlobsPerPack)
-      full = std::move(place.pack);
+  uint64_t plain_bytes = 0, sealed_bytes = 0;
+  for (const auto& [id, content] : blobs) {
+    Lane& lane = *std::min_element(
+        lanes.begin(), lanes.begin() + static_cast<ptrdiff_t>(count),
+        [](auto& a, auto& b) { return a.sealed->bytes.size() < b.sealed->bytes.size(); });
+    Bytes& bytes = lane.sealed->bytes;
+    const size_t begin = bytes.size();
+    const bool compressed = content.is_frame || type == BlobType::tree ||
+                            (!content.is_copy && repository.compression() != Compression::off);
+    seal(content, compressed, bytes);
+    const ByteView sealed = ByteView(bytes).subspan(begin);
+    if (type == BlobType::tree || options.verify_data)
+      verify(type, id, compressed, sealed, content.plain_size);
+    lane.blobs.push_back(
+        {.type = type,
+         .id = id,
+         .length_bytes = static_cast<uint32_t>(sealed.size()),
+         .plain_length_bytes = compressed ? static_cast<uint32_t>(content.plain_size) : 0});
+    plain_bytes += content.plain_size;
+    sealed_bytes += sealed.size();
   }
-  ++(type == BlobType::data ? data_blobs : tree_blobs);
-  added_bytes += content.plain_size;
-  added_packed_bytes += length;
-  if (full) submit(std::move(full));
-}
+  wait_turn(sealed_bytes);
 
-UploadSession::State::OpenPack& UploadSession::State::choose_pack(
-    BlobType type, std::unique_lock<std::mutex>& lock) {
-  auto& pair = open[static_cast<size_t>(type)];
-  uint8_t choice;
-  crypto::random_bytes(std::span(&choice, 1));
-  for (const unsigned number : {choice & 1u, ~choice & 1u}) {
-    lock = std::unique_lock(pair[number].mutex, std::try_to_lock);
-    if (lock) return pair[number];
-  }
-  lock = std::unique_lock(pair[choice & 1].mutex);
-  return pair[choice & 1];
-}
-
-size_t UploadSession::State::expected_bytes() const {
-  return options.pack_size_bytes + options.pack_size_bytes / 8;
+  std::array<SealedBlobs, GrowingPack::kAtOnce> parts;
+  for (size_t i = 0; i < count; ++i) parts[i] = {lanes[i].sealed->bytes, lanes[i].blobs};
+  auto full = open[static_cast<size_t>(type)].add(std::span(parts).first(count));
+  (type == BlobType::data ? data_blobs : tree_blobs) += blobs.size();
+  added_bytes += plain_bytes;
+  added_packed_bytes += sealed_bytes;
+  for (auto& pack : full) submit(std::move(pack));
 }
 
 void UploadSession::State::submit(std::unique_ptr<GrowingPack> pack) {
@@ -238,27 +229,8 @@ void UploadSession::State::submit(std::unique_ptr<GrowingPack> pack) {
   const size_t header_length = end.size();
   end.resize(header_length + kHeaderLengthSize);
   base::store_le32(end.data() + header_length, static_cast<uint32_t>(header_length));
-  pack->append(repository.store(), expected_bytes(), end);
+  pack->append(repository.store(), pack->size_bytes + end.size(), end);
   if (!queue.push(std::move(pack))) throw_if_failed();
-}
-
-// At the end: the two open packs of a type become one where that is not too large.
-void UploadSession::State::submit_rests() {
-  for (auto& pair : open) {
-    auto first = std::move(pair[0].pack), second = std::move(pair[1].pack);
-    if (first && second && first->size_bytes < second->size_bytes) std::swap(first, second);
-    if (first && second && first->size_bytes + second->size_bytes < options.pack_size_bytes &&
-        first->blobs.size() + second->blobs.size() <= kMaxBlobsPerPack) {
-      Loan sealed{scratch};
-      for (const PackBlob& blob : second->blobs) {
-        second->read(blob, sealed.bytes);
-        first->add(repository.store(), expected_bytes(), blob, sealed.bytes);
-      }
-      second = {};
-    }
-    if (first) submit(std::move(first));
-    if (second) submit(std::move(second));
-  }
 }
 
 // ---- the uploading threads
@@ -310,47 +282,71 @@ UploadSession::Saved UploadSession::save_blob(BlobType type, base::ByteView plai
 
 UploadSession::Saved UploadSession::save_blob(BlobType type, const Id& id, base::ByteView plain,
                                               bool even_if_known) {
-  return state_->save(type, id, {.bytes = plain, .plain_size = plain.size()}, even_if_known);
+  State::Blob blob{id, {.bytes = plain, .plain_size = plain.size()}};
+  return {id, state_->save(type, std::span(&blob, 1), even_if_known) == 1};
 }
 
 UploadSession::Saved UploadSession::copy_blob(BlobType type, const Id& id, base::ByteView content,
                                               uint32_t plain_length_bytes) {
-  return state_->save(type, id,
-                      {.bytes = content,
-                       .plain_size = plain_length_bytes ? plain_length_bytes : content.size(),
-                       .is_frame = plain_length_bytes != 0,
-                       .is_copy = true},
-                      /*even_if_known=*/true);
+  State::Blob blob{id,
+                   {.bytes = content,
+                    .plain_size = plain_length_bytes ? plain_length_bytes : content.size(),
+                    .is_frame = plain_length_bytes != 0,
+                    .is_copy = true}};
+  return {id, state_->save(type, std::span(&blob, 1), /*even_if_known=*/true) == 1};
 }
 
-UploadSession::Saved UploadSession::State::save(BlobType type, const Id& id, const Content& content,
-                                                bool even_if_known) {
+void UploadSession::save_blobs(BlobType type, std::span<const Id> ids,
+                               std::span<const ByteView> plain) {
+  DAVIT_CHECK(ids.size() == plain.size());
+  std::vector<State::Blob> some;
+  size_t bytes = 0;
+  const auto save = [&] {
+    if (!some.empty()) state_->save(type, some, /*even_if_known=*/false);
+    some.clear();
+    bytes = 0;
+  };
+  for (size_t i = 0; i < ids.size(); ++i) {
+    if (bytes + plain[i].size() > kMaxChunk) save();
+    some.push_back({ids[i], {.bytes = plain[i], .plain_size = plain[i].size()}});
+    bytes += plain[i].size();
+  }
+  save();
+}
+
+size_t UploadSession::State::save(BlobType type, std::span<Blob> blobs, bool even_if_known) {
   DAVIT_CHECK(!finished);
   throw_if_failed();
-  if (content.plain_size == 0) throw base::UsageError("there are no empty blobs");
-  if (content.plain_size > kMaxBlob)
-    throw base::Unsupported("a blob of " + base::human_size(content.plain_size) +
-                            " is too large for the repository's format");
-  const Index& index = repository.index();
-  if (even_if_known) {
-    keeps_pending = true;
-  } else if (index.contains(type, id)) {
-    return {id, false};
+  for (const auto& [id, content] : blobs) {
+    if (content.plain_size == 0) throw base::UsageError("there are no empty blobs");
+    if (content.plain_size > kMaxBlob)
+      throw base::Unsupported("a blob of " + base::human_size(content.plain_size) +
+                              " is too large for the repository's format");
   }
-  if (!pending.claim(type, id)) return {id, false};
-  // An index file may have taken it over between the two looks; then it is no longer pending.
-  if (!even_if_known && index.contains(type, id)) {
-    pending.forget(type, id);
-    return {id, false};
-  }
+  if (even_if_known) keeps_pending = true;
+  size_t claimed = 0;
   try {
-    store_blob(type, id, content);
+    for (const Blob& blob : blobs)
+      if (claim(type, blob.id, even_if_known)) blobs[claimed++] = blob;
+    if (claimed > 0) store_blobs(type, blobs.first(claimed));
   } catch (...) {
     // Others were told that it is stored already.
     fail(std::current_exception());
     throw;
   }
-  return {id, true};
+  return claimed;
+}
+
+bool UploadSession::State::claim(BlobType type, const Id& id, bool even_if_known) {
+  const Index& index = repository.index();
+  if (!even_if_known && index.contains(type, id)) return false;
+  if (!pending.claim(type, id)) return false;
+  // An index file may have taken it over between the two looks; then it is no longer pending.
+  if (!even_if_known && index.contains(type, id)) {
+    pending.forget(type, id);
+    return false;
+  }
+  return true;
 }
 
 void UploadSession::finish() {
@@ -358,7 +354,8 @@ void UploadSession::finish() {
   state.throw_if_failed();
   if (state.finished) return;
   try {
-    state.submit_rests();
+    for (OpenPacks& open : state.open)
+      for (auto& rest : open.take_rests()) state.submit(std::move(rest));
     state.queue.close();
     state.crew.join();
     state.throw_if_failed();

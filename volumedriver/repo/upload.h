@@ -13,9 +13,10 @@
 //
 // Memory, whatever is saved: with N calling threads, C = store.connections() and B the largest
 // blob,
-//   packs    4 open + C queued + C uploading + N waiting, each 1 MiB; where the store holds drafts
+//   packs    12 open + C queued + C uploading + N waiting, each 1 MiB; where the store holds drafts
 //            in memory, each 9/8 * pack_size_bytes + B
-//   scratch  N * B, N * 3 * B for trees and where data is verified; (processors + 4) * 4 MiB spare
+//   scratch  N * max(B, 8 MiB), and N * 2 * B for trees and where data is verified; (processors +
+//            4) * 4 MiB spare
 //   names    40 bytes * blobs that no index file has yet (about 50,000 and what the packs above
 //   hold)
 #pragma once
@@ -24,6 +25,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 #include <stop_token>
 
 #include "repo/repository.h"
@@ -66,6 +68,10 @@ class UploadSession {
   // any thread, and Cancelled when `stop` was requested; after any failure the session is of no
   // more use, and every call throws that failure again. No blob is empty (UsageError).
   Saved save_blob(BlobType type, base::ByteView plain);
+  // Several, which were hashed already: ids[i] is the name of plain[i]. Costs less than one after
+  // another, as their packs are hashed together.
+  void save_blobs(BlobType type, std::span<const base::Id> ids,
+                  std::span<const base::ByteView> plain);
   // For callers that hashed already (prune, copy). `even_if_known`: also where the repository has
   // it, but once a session.
   Saved save_blob(BlobType type, const base::Id& id, base::ByteView plain,
