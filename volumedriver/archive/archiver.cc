@@ -4,7 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <array>
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <span>
@@ -32,8 +32,6 @@ namespace {
 // A waiting file keeps its directory open: this bounds descriptors.
 constexpr size_t kWaitingBatches = 8;  // of kFilesInBatch
 constexpr size_t kWaitingPieces = 256;
-// Longer than most pieces.
-constexpr size_t kLikelyChunk = 2 << 20;
 
 base::Id save_frame(const Source& source, const repo::Node& tree, const repo::Chunker& chunker,
                     repo::UploadSession& session) {
@@ -69,32 +67,35 @@ repo::NodeTime now(const base::Clock* clock) {
   return {seconds.count(), static_cast<uint32_t>((time - seconds).count())};
 }
 
-// Hashing several that are there already is faster than one after another.
+// Hashing several that are there already is faster than one after another, the more so the less
+// their lanes differ in length: more than there are lanes, the longest first.
 void save_pieces(Stages& stages) {
-  constexpr size_t kAtOnce = 3;
+  constexpr size_t kAtOnce = 6;
   std::vector<Piece> some;
+  std::vector<base::ByteView> bytes;
+  std::vector<base::Id> ids;
   while (auto first = stages.pieces.pop()) {
     stages.check_stop();
-    some.clear();
     some.push_back(std::move(*first));
     while (some.size() < kAtOnce) {
       auto next = stages.pieces.try_pop();
       if (!next) break;
       some.push_back(std::move(*next));
     }
-    std::array<base::ByteView, kAtOnce> bytes;
-    std::array<base::Id, kAtOnce> ids;
-    for (size_t i = 0; i < some.size(); ++i) bytes[i] = some[i].lease.bytes;
-    crypto::sha256_each(std::span(bytes).first(some.size()), std::span(ids).first(some.size()));
-    stages.session.save_blobs(repo::BlobType::data, std::span(ids).first(some.size()),
-                              std::span(bytes).first(some.size()));
+    std::sort(some.begin(), some.end(), [](const Piece& a, const Piece& b) {
+      return a.part.bytes.size() > b.part.bytes.size();
+    });
+    bytes.clear();
+    for (const Piece& piece : some) bytes.push_back(piece.part.bytes);
+    ids.resize(bytes.size());
+    crypto::sha256_each(bytes, ids);
+    stages.session.save_blobs(repo::BlobType::data, ids, bytes);
     for (size_t i = 0; i < some.size(); ++i) {
-      Piece& piece = some[i];
-      piece.file->set(piece.index, ids[i]);
+      some[i].file->set(some[i].index, ids[i]);
       stages.assembly.add_progress(bytes[i].size());
-      piece.lease = {};
-      release(stages, *piece.file);
+      release(stages, *some[i].file);
     }
+    some.clear();
   }
 }
 
@@ -124,21 +125,20 @@ Result archive_tree(repo::Repository& repository, repo::UploadSession& session,
   LinkTable links(assembly);
   PendingFiles pending;
   const unsigned large_at_once = std::max(1u, processors / 4);
-  LargeFiles large_files(large_at_once);
-  BufferPool buffers(2 * large_at_once * repo::kMaxChunk + (processors + 2) * kLikelyChunk);
+  Slabs slabs(large_at_once);
+  LargeFiles large_files(slabs, large_at_once);
   base::BoundedQueue<std::vector<FileJob>> files(kWaitingBatches);
   base::BoundedQueue<Piece> pieces(kWaitingPieces);
-  Stages stages{repository,  session,
-                assembly,    links,
-                pending,     buffers,
-                large_files, files,
-                pieces,      std::make_shared<const base::Fd>(base::duplicate(source.directory)),
-                begun_at,    options.stop};
+  Stages stages{
+      repository, session,     assembly,
+      links,      pending,     large_files,
+      files,      pieces,      std::make_shared<const base::Fd>(base::duplicate(source.directory)),
+      begun_at,   options.stop};
 
   base::Crew crew([&] {
     files.stop();
     pieces.stop();
-    buffers.stop();
+    slabs.stop();
   });
   std::atomic<unsigned> readers{processors};
   crew.start("walk", [&] {

@@ -9,7 +9,7 @@
 // once) -> hash, compress, seal (P).
 //
 // Memory, whatever the size of the tree, with L = max(1, P / 4):
-//   pieces   2 * L * 8 MiB + (P + 2) * 2 MiB on loan, at most 8 spare ones of 4 MiB
+//   pieces   L * 4 slabs of 8 MiB
 //   small    P * 1 MiB
 //   session  repo/upload.h, with 2 * P calling threads
 //   tracking 1 bit a directory, 8 bytes an entry of each open directory, and what changed: 60 bytes

@@ -2,16 +2,15 @@
 #pragma once
 
 #include <atomic>
-#include <condition_variable>
 #include <cstdint>
 #include <list>
 #include <mutex>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "archive/assembly.h"
 #include "archive/node.h"
+#include "archive/slabs.h"
 #include "base/bytes.h"
 #include "base/descent.h"
 
@@ -68,64 +67,11 @@ class PendingFiles {
   std::list<PendingFile> files_;
 };
 
-// Buffers for pieces, so many at once as `limit_bytes` allows: this is the bound on the run's
-// memory, but for 4 MiB in each of kSpareBuffers. Must outlive what it lent.
-class BufferPool {
- public:
-  static constexpr size_t kSpareBuffers = 8;
-
-  explicit BufferPool(size_t limit_bytes) : limit_bytes_(limit_bytes) {}
-
-  // A buffer on loan; it returns by itself.
-  class Lease {
-   public:
-    Lease() = default;
-    Lease(Lease&& other) noexcept
-        : bytes(std::move(other.bytes)),
-          pool_(std::exchange(other.pool_, nullptr)),
-          cost_(other.cost_) {}
-    Lease& operator=(Lease&& other) noexcept {
-      std::swap(bytes, other.bytes);
-      std::swap(pool_, other.pool_);
-      std::swap(cost_, other.cost_);
-      return *this;
-    }
-    ~Lease() {
-      if (pool_) pool_->give_back(std::move(bytes), cost_);
-    }
-    explicit operator bool() const { return pool_ != nullptr; }
-    // No more than the first `size` bytes are wanted: the rest counts no longer.
-    void shrink(size_t size);
-
-    base::Bytes bytes;
-
-   private:
-    friend class BufferPool;
-    BufferPool* pool_ = nullptr;
-    size_t cost_ = 0;
-  };
-
-  // A buffer of `size` bytes. Waits until others have returned. Throws Cancelled once stopped.
-  Lease take(size_t size);
-  void stop();
-
- private:
-  void give_back(base::Bytes buffer, size_t cost);
-  void give_cost(size_t cost);
-
-  const size_t limit_bytes_;
-  std::mutex mutex_;
-  std::condition_variable freed_;
-  size_t used_bytes_ = 0;
-  bool stopped_ = false;
-  std::vector<base::Bytes> spare_;  // large ones: making them anew costs page faults
-};
-
 // read -> hash, compress, seal.
 struct Piece {
   PendingFile* file = nullptr;
   size_t index = 0;
-  BufferPool::Lease lease;
+  SlabPart part;
 };
 
 }  // namespace davit::archive

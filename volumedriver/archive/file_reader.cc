@@ -228,7 +228,7 @@ void FileReader::report(const FileJob& job, bool changed, std::vector<std::strin
     stages_.assembly.report_unreadable(job.path, std::move(problem));
 }
 
-void FileReader::send(PendingFile& file, BufferPool::Lease bytes) {
+void FileReader::send(PendingFile& file, SlabPart part) {
   Piece piece;
   piece.file = &file;
   {
@@ -236,7 +236,7 @@ void FileReader::send(PendingFile& file, BufferPool::Lease bytes) {
     piece.index = file.content.size();
     file.content.emplace_back();
   }
-  piece.lease = std::move(bytes);
+  piece.part = std::move(part);
   file.shares.fetch_add(1, std::memory_order_relaxed);
   // Dropped once the run has failed; nobody needs the share any more.
   if (!stages_.pieces.push(std::move(piece))) throw base::Cancelled();
@@ -264,11 +264,12 @@ uint64_t FileReader::send_hole(int fd, uint64_t offset, uint64_t size, PendingFi
 
 uint64_t FileReader::send_pieces(int fd, const Status& status, PendingFile& file) {
   const LargeFiles::Turn turn(stages_.large_files);
+  Window& window = turn.window();
+  window.clear();  // of a file that could not be read to its end
   uint64_t size = status.stx_size;
   const bool sparse = has_hole(fd, size);
   const repo::Chunker& chunker = stages_.repository.chunker();
-  uint64_t sent = 0, read = 0;  // offsets in the file
-  BufferPool::Lease buffer;     // holds [sent, read)
+  uint64_t sent = 0, read = 0;  // offsets in the file; the window holds [sent, read)
   size_t searched = 0;
   while (sent < size) {
     stages_.check_stop();
@@ -276,38 +277,25 @@ uint64_t FileReader::send_pieces(int fd, const Status& status, PendingFile& file
       // What was read ahead may lie in a hole; it is read again where it does not.
       if (const uint64_t covered = send_hole(fd, sent, size, file)) {
         sent = read = sent + covered;
-        buffer = {};
+        window.clear();
         continue;
       }
     }
-    const auto room = [&] {
-      return static_cast<size_t>(std::min<uint64_t>(repo::kMaxChunk, size - sent));
-    };
-    if (!buffer) buffer = stages_.buffers.take(room());
-    size_t filled = static_cast<size_t>(read - sent);
     if (read < size) {
-      // Step by step, so that little is read beyond a cut.
-      const size_t step = std::min(buffer.bytes.size() - filled, kReadStep);
-      const size_t got = base::pread_up_to(fd, std::span(buffer.bytes).subspan(filled, step), read);
-      filled += got;
+      // Step by step, so that what is searched is in the processor's cache.
+      const auto room = window.room(std::min<uint64_t>(kReadStep, size - read));
+      const size_t got = base::pread_up_to(fd, room, read);
+      window.grow(got);
       read += got;
-      if (got < step) size = read;  // it became shorter
-      if (filled == 0) break;
+      if (got < room.size()) size = read;  // it became shorter
+      if (window.filled().empty()) break;
     }
-    const size_t cut =
-        chunker.next_cut(base::ByteView(buffer.bytes).first(filled), read == size, searched);
-    searched = filled;
+    const size_t cut = chunker.next_cut(window.filled(), read == size, searched);
+    searched = window.filled().size();
     if (cut == 0) continue;
     searched = 0;
     sent += cut;
-    BufferPool::Lease rest;
-    if (cut < filled) {
-      rest = stages_.buffers.take(room());
-      std::memcpy(rest.bytes.data(), buffer.bytes.data() + cut, filled - cut);
-    }
-    buffer.shrink(cut);
-    send(file, std::move(buffer));
-    buffer = std::move(rest);
+    send(file, window.cut(cut));
   }
   return sent;
 }

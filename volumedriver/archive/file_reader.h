@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <memory>
 #include <mutex>
 #include <semaphore>
 #include <stop_token>
@@ -17,6 +18,7 @@
 
 #include "archive/file_job.h"
 #include "archive/links.h"
+#include "archive/slabs.h"
 #include "base/bounded_queue.h"
 #include "base/bytes.h"
 #include "base/errors.h"
@@ -24,25 +26,43 @@
 
 namespace davit::archive {
 
-// So many files of more than one piece are read at once. One keeps five threads busy that seal, and
-// each needs two buffers of the largest size.
+// So many files of more than one piece are read at once. One keeps five threads busy that seal.
 class LargeFiles {
  public:
-  explicit LargeFiles(unsigned at_once) : left_(at_once) {}
+  LargeFiles(Slabs& slabs, unsigned at_once) : left_(at_once) {
+    for (unsigned i = 0; i < at_once; ++i) free_.push_back(std::make_unique<Window>(slabs));
+  }
 
+  // Waits for one.
   class Turn {
    public:
-    explicit Turn(LargeFiles& files) : files_(files) { files_.left_.acquire(); }
-    ~Turn() { files_.left_.release(); }
+    explicit Turn(LargeFiles& files) : files_(files) {
+      files_.left_.acquire();
+      std::lock_guard lock(files_.mutex_);
+      window_ = std::move(files_.free_.back());
+      files_.free_.pop_back();
+    }
+    ~Turn() {
+      {
+        std::lock_guard lock(files_.mutex_);
+        files_.free_.push_back(std::move(window_));
+      }
+      files_.left_.release();
+    }
     Turn(const Turn&) = delete;
     Turn& operator=(const Turn&) = delete;
 
+    Window& window() const { return *window_; }
+
    private:
     LargeFiles& files_;
+    std::unique_ptr<Window> window_;
   };
 
  private:
   std::counting_semaphore<> left_;
+  std::mutex mutex_;
+  std::vector<std::unique_ptr<Window>> free_;
 };
 
 // What the stages share; all borrowed, and outliving the threads.
@@ -52,7 +72,6 @@ struct Stages {
   Assembly& assembly;
   LinkTable& links;
   PendingFiles& pending;
-  BufferPool& buffers;
   LargeFiles& large_files;
   base::BoundedQueue<std::vector<FileJob>>& files;
   base::BoundedQueue<Piece>& pieces;
@@ -113,7 +132,7 @@ class FileReader {
   void report(const FileJob& job, bool changed, std::vector<std::string>& problems);
   // Both send pieces and return the number of bytes that they covered.
   uint64_t send_pieces(int fd, const Status& status, PendingFile& file);
-  void send(PendingFile& file, BufferPool::Lease bytes);
+  void send(PendingFile& file, SlabPart part);
   // Sends what lies in a hole at `offset` without reading it; returns the bytes covered, maybe 0.
   uint64_t send_hole(int fd, uint64_t offset, uint64_t size, PendingFile& file);
   void leave_out(const FileJob& job, std::optional<FileJob>& instead);

@@ -21,14 +21,14 @@ namespace {
 
 // Small: what was copied is searched while it is in the cache, and little of it lies beyond a cut.
 constexpr size_t kReadStep = 128 << 10;
-// Small members are many: their buffers cost what they hold.
+// Small members are many.
 constexpr size_t kWaitingPieces = 256;
 
 // cut -> hash, compress, seal.
 struct ImagePiece {
   repo::Node* file = nullptr;
   size_t index = 0;
-  BufferPool::Lease lease;
+  SlabPart part;
 };
 
 class Saver {
@@ -43,14 +43,15 @@ class Saver {
           return next();
         }),
         members_(options.max_members),
-        buffers_((base::processor_count() + 4) * repo::kMaxChunk),
+        slabs_(1),
+        window_(slabs_),
         pieces_(kWaitingPieces) {}
 
   // The directory "image", its content saved, its trees not yet.
   Frame& run() {
     base::Crew crew([&] {
       pieces_.stop();
-      buffers_.stop();
+      slabs_.stop();
     });
     for (unsigned i = 0; i < base::processor_count(); ++i)
       crew.start("seal", [&] { save_pieces(); });
@@ -98,45 +99,37 @@ class Saver {
 
     uint64_t left = member.size_bytes;  // not cut yet
     base::ByteView some;                // of the stream, not copied yet
-    BufferPool::Lease buffer;
-    size_t filled = 0, searched = 0;
+    size_t searched = 0;
     bool first = true;
     while (left > 0) {
       check_stop();
-      const size_t room = static_cast<size_t>(std::min<uint64_t>(repo::kMaxChunk, left));
-      if (!buffer) buffer = buffers_.take(room);
-      const size_t target = std::min(room, filled + kReadStep);
-      while (filled < target) {
+      // Step by step, so that what is searched is in the processor's cache.
+      for (size_t step = kReadStep; step > 0 && window_.filled().size() < left;) {
         if (some.empty()) some = reader_.read();
         if (first) is_document = ImageCheck::wants(name, member.size_bytes, some[0]);
         first = false;
-        const base::ByteView part = some.first(std::min(some.size(), target - filled));
-        std::memcpy(buffer.bytes.data() + filled, part.data(), part.size());
+        const auto room = window_.room(std::min<uint64_t>(step, left - window_.filled().size()));
+        if (room.empty()) break;
+        const base::ByteView part = some.first(std::min(some.size(), room.size()));
+        std::memcpy(room.data(), part.data(), part.size());
         if (is_document) base::append(document, part);
-        filled += part.size();
+        window_.grow(part.size());
+        step -= part.size();
         some = some.subspan(part.size());
       }
-      const size_t cut =
-          chunker_.next_cut(base::ByteView(buffer.bytes).first(filled), filled == left, searched);
+      const size_t filled = window_.filled().size();
+      const size_t cut = chunker_.next_cut(window_.filled(), filled == left, searched);
       searched = filled;
       if (cut == 0) continue;
       searched = 0;
       left -= cut;
-      BufferPool::Lease rest;
-      if (cut < filled) {
-        rest = buffers_.take(static_cast<size_t>(std::min<uint64_t>(repo::kMaxChunk, left)));
-        std::memcpy(rest.bytes.data(), buffer.bytes.data() + cut, filled - cut);
-      }
-      filled -= cut;
-      buffer.bytes.resize(cut);
-      send(file, std::move(buffer));
-      buffer = std::move(rest);
+      send(file, window_.cut(cut));
     }
     // An empty manifest is no manifest either.
     if (is_document || (first && ImageCheck::wants(name, 0, 0))) check_.add(name, document);
   }
 
-  void send(repo::Node& file, BufferPool::Lease bytes) {
+  void send(repo::Node& file, SlabPart part) {
     ImagePiece piece;
     piece.file = &file;
     {
@@ -144,14 +137,14 @@ class Saver {
       piece.index = file.content.size();
       file.content.emplace_back();
     }
-    piece.lease = std::move(bytes);
+    piece.part = std::move(part);
     if (!pieces_.push(std::move(piece))) throw base::Cancelled();  // another thread failed
   }
 
   void save_pieces() {
     while (auto piece = pieces_.pop()) {
       check_stop();
-      const base::Bytes& bytes = piece->lease.bytes;
+      const base::ByteView bytes = piece->part.bytes;
       const base::Id id = session_.save_blob(repo::BlobType::data, bytes).id;
       if (options_.progress)
         options_.progress->bytes_done.fetch_add(bytes.size(), std::memory_order_relaxed);
@@ -166,7 +159,8 @@ class Saver {
   TarReader reader_;
   ImageMembers members_;
   ImageCheck check_;
-  BufferPool buffers_;
+  Slabs slabs_;
+  Window window_;
   base::BoundedQueue<ImagePiece> pieces_;
   std::mutex mutex_;  // of the files' content
 };

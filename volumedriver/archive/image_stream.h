@@ -8,7 +8,7 @@
 // image that did not change shall add nothing the second time.
 //
 // Threads: the caller's reads, parses and cuts; hash, compress, seal (processors). Memory is
-// bounded: buffers of (processors + 4) * kMaxChunk, the names of at most `max_members` members, and
+// bounded: 4 slabs of 8 MiB, the names of at most `max_members` members, and
 // 32 bytes a piece.
 #pragma once
 

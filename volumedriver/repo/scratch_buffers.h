@@ -17,7 +17,7 @@ class ScratchBuffers {
   base::Bytes take() {
     base::Bytes bytes;
     free_.with([&](auto& free) {
-      if (free.empty()) return;
+      if (free.empty()) return bytes.reserve(kMaxChunk + kRoom);
       bytes = std::move(free.back());
       free.pop_back();
     });
@@ -35,6 +35,8 @@ class ScratchBuffers {
 
  private:
   static constexpr size_t kKept = 4 << 20;
+  // For what sealing adds. Growing would move to fresh memory; what is not used costs nothing.
+  static constexpr size_t kRoom = 64 << 10;
   const size_t keep_;
   base::Synchronized<std::vector<base::Bytes>> free_;
 };
