@@ -380,6 +380,9 @@ TEST(HttpClient, ACertificateThatNobodyVouchesForIsRefusedForGood) {
   const IoError error = failure(get("https://127.0.0.1:" + std::to_string(server.port) + "/"));
   EXPECT_FALSE(error.transient()) << error.what();
   EXPECT_THAT(error.what(), HasSubstr("certificate"));
+  const HttpRequest request = get("https://localhost:" + std::to_string(server.port) + "/");
+  EXPECT_THROW(HttpClient().send(request), Untrusted);
+  EXPECT_TRUE(HttpClient("davit", directory / "cert").send(request).ok());
 }
 
 TEST(HttpClient, WhatIsNoUrlIsRefused) {

@@ -9,6 +9,7 @@
 #include <mutex>
 
 #include "base/errors.h"
+#include "wire/curl_codes.h"
 
 namespace davit::wire {
 
@@ -47,25 +48,6 @@ struct Handle {
   CURL* easy;
 };
 
-bool is_transient(CURLcode code, long os_error) {
-  switch (code) {
-    case CURLE_COULDNT_CONNECT:
-      return os_error != EACCES && os_error != EPERM;
-    case CURLE_COULDNT_RESOLVE_HOST:
-    case CURLE_COULDNT_RESOLVE_PROXY:
-    case CURLE_OPERATION_TIMEDOUT:
-    case CURLE_SEND_ERROR:
-    case CURLE_RECV_ERROR:
-    case CURLE_GOT_NOTHING:
-    case CURLE_PARTIAL_FILE:
-    case CURLE_SSL_CONNECT_ERROR:
-    case CURLE_SEND_FAIL_REWIND:
-      return true;
-    default:
-      return false;
-  }
-}
-
 std::string lower(std::string_view text) {
   std::string result(text);
   for (char& c : result)
@@ -86,9 +68,9 @@ class Transfer {
   Transfer(const Transfer&) = delete;
   Transfer& operator=(const Transfer&) = delete;
 
-  HttpResponse run(const std::string& user_agent) {
+  HttpResponse run(const std::string& user_agent, const std::string& ca_file) {
     if (request_.stop.stop_requested()) throw base::Cancelled();
-    prepare(user_agent);
+    prepare(user_agent, ca_file);
     const std::stop_callback wake(request_.stop, [this] { curl_multi_wakeup(handle_.multi); });
     if (curl_multi_add_handle(handle_.multi, handle_.easy) != CURLM_OK)
       throw base::Error("libcurl cannot add a transfer");
@@ -111,12 +93,16 @@ class Transfer {
       throw base::Error(std::string("libcurl: ") + curl_easy_strerror(code));
   }
 
-  void prepare(const std::string& user_agent) {
+  void prepare(const std::string& user_agent, const std::string& ca_file) {
     set(CURLOPT_NOSIGNAL, 1L);
     set(CURLOPT_ERRORBUFFER, error_);
     set(CURLOPT_PROTOCOLS_STR, "http,https");
     set(CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
     set(CURLOPT_USERAGENT, user_agent.c_str());
+    if (!ca_file.empty()) {
+      set(CURLOPT_CAINFO, ca_file.c_str());
+      set(CURLOPT_CAPATH, static_cast<const char*>(nullptr));
+    }
     if (!is_http_url(request_.url))
       throw base::UsageError("'" + shown_url() + "' is no http or https URL");
     set(CURLOPT_URL, request_.url.c_str());
@@ -234,6 +220,7 @@ class Transfer {
       why = error_[0] ? error_ : curl_easy_strerror(code);
     }
     const int number = timed_out ? ETIMEDOUT : static_cast<int>(os_error);
+    if (is_untrusted(code)) throw Untrusted(what() + why, number, is_transient(code, os_error));
     if (code == CURLE_COULDNT_CONNECT) throw IoError(what() + why, number, is_transient(code, os_error));
     throw NoAnswer(what() + why, number, is_transient(code, os_error));
   }
@@ -346,7 +333,7 @@ class Transfer {
 }  // namespace
 
 struct HttpClient::Impl {
-  std::string user_agent;
+  std::string user_agent, ca_file;
   std::mutex mutex;
   std::vector<std::unique_ptr<Handle>> idle;
 
@@ -363,16 +350,17 @@ struct HttpClient::Impl {
   }
   HttpResponse run(const HttpRequest& request, const BodySink* sink, const HeadSink* head) {
     auto handle = take();
-    HttpResponse response = Transfer(*handle, request, sink, head).run(user_agent);
+    HttpResponse response = Transfer(*handle, request, sink, head).run(user_agent, ca_file);
     give_back(std::move(handle));  // one that failed is not used again
     return response;
   }
 };
 
-HttpClient::HttpClient(std::string user_agent) {
+HttpClient::HttpClient(std::string user_agent, std::string ca_file) {
   start_curl();
   impl_ = std::make_unique<Impl>();
   impl_->user_agent = std::move(user_agent);
+  impl_->ca_file = std::move(ca_file);
 }
 HttpClient::~HttpClient() = default;
 

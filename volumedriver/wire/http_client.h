@@ -34,6 +34,13 @@ class NoAnswer : public base::IoError {
   using IoError::IoError;
 };
 
+// No connection was made, since it would not have been a safe one: the certificate is not to be
+// trusted, or the other end does not speak TLS.
+class Untrusted : public base::IoError {
+ public:
+  using IoError::IoError;
+};
+
 // 0: no such deadline.
 struct Deadlines {
   std::chrono::milliseconds connect{10'000};
@@ -90,7 +97,8 @@ using HeadSink = std::function<void(const HttpResponse& head)>;
 
 class HttpClient {
  public:
-  explicit HttpClient(std::string user_agent = "davit");
+  // `ca_file`: the authorities to trust, PEM, instead of the system's; "" are those.
+  explicit HttpClient(std::string user_agent = "davit", std::string ca_file = "");
   ~HttpClient();
   HttpClient(const HttpClient&) = delete;
   HttpClient& operator=(const HttpClient&) = delete;
