@@ -19,6 +19,7 @@
 #include "base/fault.h"
 #include "base/fd.h"
 #include "base/files.h"
+#include "store/layout.h"
 
 namespace davit::store {
 
@@ -72,22 +73,8 @@ const char* advice(int number) {
   }
 }
 
-const char* subdirectory(Kind kind) {
-  switch (kind) {
-    case Kind::config:
-      return "";
-    case Kind::key:
-      return "/keys";
-    case Kind::data:
-      return "/data";
-    case Kind::index:
-      return "/index";
-    case Kind::snapshot:
-      return "/snapshots";
-    case Kind::lock:
-      return "/locks";
-  }
-  return "";
+std::string subdirectory(Kind kind) {
+  return std::string("/") + directory_name(kind);
 }
 
 std::string two_digits(unsigned value) {
@@ -203,13 +190,12 @@ const dirent* next_entry(DIR* stream, const std::string& path) {
 LocalStore::LocalStore(std::string path) : path_(std::move(path)) {}
 
 std::string LocalStore::directory_of(const Name& name) const {
-  std::string path = path_ + subdirectory(name.kind);
-  if (name.kind == Kind::data) path += "/" + two_digits(name.id.bytes[0]);
-  return path;
+  const std::string path = path_of(name);
+  return path.substr(0, path.rfind('/'));
 }
 
 std::string LocalStore::path_of(const Name& name) const {
-  return directory_of(name) + "/" + (name.kind == Kind::config ? "config" : name.id.hex());
+  return path_ + "/" + relative_path(name);
 }
 
 mode_t LocalStore::group_bits() {
