@@ -83,6 +83,10 @@ class Installed {
     if (settings_.origin("RESTIC_PASSWORD") == "environment")
       spdlog::warn("the repository's password is in the environment, where `docker plugin inspect` shows it: put it "
                    "into a file and set RESTIC_PASSWORD_FILE");
+    for (const std::string key : {"AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"})
+      if (settings_.origin(key) == "environment")
+        spdlog::warn("{} is in the environment, where `docker plugin inspect` shows it: put it into a file and set "
+                     "{}_FILE", key, key);
   }
 
   driver::Driver& driver() { return driver_; }

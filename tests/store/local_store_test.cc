@@ -213,11 +213,12 @@ TEST(LocalStore, DyingAtAnyStepLeavesAFileWholeOrAbsent) {
   }
 }
 
-TEST(OpenStore, KnowsLocalPathsAndNamesThem) {
+TEST(OpenStore, KnowsPathsAndBucketsAndNamesThem) {
   EXPECT_EQ(open_store("/srv/backup//")->describe(), "/srv/backup");
   EXPECT_EQ(open_store("local:/srv/backup")->describe(), "/srv/backup");
+  EXPECT_EQ(open_store("s3:https://host/bucket/p/")->describe(), "s3:host/bucket/p");
   for (const char* url :
-       {"", "srv/backup", "local:", "local:srv", "s3:host/bucket", "sftp:me:secret@host:/x"}) {
+       {"", "srv/backup", "local:", "local:srv", "s3x:host/bucket", "sftp:me:secret@host:/x"}) {
     try {
       open_store(url);
       ADD_FAILURE() << url;

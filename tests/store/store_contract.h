@@ -1,6 +1,6 @@
 // What store/store.h promises, as tests (store_contract.cc) that every store must pass. A store's
 // own test file says INSTANTIATE_TEST_SUITE_P(Local, StoreContract,
-// ::testing::Values(StoreMaker{…})).
+// ::testing::Values(StoreMaker{…})). A maker that returns nothing lacks the server that it needs.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -25,7 +25,7 @@ using StoreMaker = std::function<std::unique_ptr<StorePlace>()>;
 
 class StoreContract : public ::testing::TestWithParam<StoreMaker> {
  protected:
-  StoreContract() : place_(GetParam()()), store_(place_->open()) { store_->prepare(); }
+  void SetUp() override;
 
   static Name name(Kind kind, uint8_t first, uint8_t last = 0);
   static base::Bytes bytes(size_t size, uint8_t salt = 0);

@@ -10,6 +10,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "jobs/password.h"
+#include "jobs/store_options.h"
 #include "store/open.h"
 
 namespace davit::jobs {
@@ -67,6 +68,10 @@ std::string RepositoryAccess::url() const {
 
 std::string RepositoryAccess::password() const { return read_password(settings_, data_directory_); }
 
+std::string RepositoryAccess::describe_sources() const {
+  return describe_password_source(settings_, data_directory_) + "\n" + describe_store_options(settings_);
+}
+
 std::optional<std::string> RepositoryAccess::password_file() const {
   return find_password_file(settings_, data_directory_);
 }
@@ -88,9 +93,9 @@ std::shared_ptr<repo::Repository> RepositoryAccess::get() {
   std::lock_guard one(opening_);
   const std::string url = this->url();
   // Told before the password is read: where it changes meanwhile, the next call opens again.
-  std::string source = describe_password_source(settings_, data_directory_);
+  std::string source = describe_sources();
   const auto compression = repo::parse_compression(settings_.get("RESTIC_COMPRESSION"));
-  if (auto repository = find_open(); repository && open_url_ == url && open_password_source_ == source) {
+  if (auto repository = find_open(); repository && open_url_ == url && open_sources_ == source) {
     repository->set_compression(compression);
     return repository;
   }
@@ -102,12 +107,12 @@ std::shared_ptr<repo::Repository> RepositoryAccess::get() {
     const auto note = nlohmann::json::parse(base::as_text(*bytes), nullptr, false);
     if (note.is_object()) noted_url = note.value("url", ""), noted_id = note.value("id", "");
   }
-  std::shared_ptr<store::Store> store = store::open_store(url);
+  std::shared_ptr<store::Store> store = store::open_store(url, store_options(settings_));
   std::shared_ptr<repo::Repository> repository;
   const bool embedded = url == embedded_path();
   if (embedded && noted_url.empty() && !store->find_size({store::Kind::config, {}})) {
     const bool made = make_password_if_missing(settings_, data_directory_);
-    source = describe_password_source(settings_, data_directory_);
+    source = describe_sources();
     store->prepare();
     repository = repo::Repository::init(store, password());
     spdlog::info("made the repository {} with ID {}", url, repository->id().short_hex());
@@ -132,7 +137,7 @@ std::shared_ptr<repo::Repository> RepositoryAccess::get() {
   repository->use_index_cache(cache_directory(data_directory_, *repository));
   if (noted_url != url || noted_id != repository->id().hex()) note_repository(url, repository->id());
   open_url_ = url;
-  open_password_source_ = std::move(source);
+  open_sources_ = std::move(source);
   *open_.lock() = repository;
   return repository;
 }
@@ -140,15 +145,15 @@ std::shared_ptr<repo::Repository> RepositoryAccess::get() {
 base::Id RepositoryAccess::init() {
   std::lock_guard one(opening_);
   const std::string url = this->url();
-  std::shared_ptr<store::Store> store = store::open_store(url);
+  std::shared_ptr<store::Store> store = store::open_store(url, store_options(settings_));
   make_password_if_missing(settings_, data_directory_);
-  std::string source = describe_password_source(settings_, data_directory_);
+  std::string source = describe_sources();
   store->prepare();
   std::shared_ptr<repo::Repository> repository = repo::Repository::init(store, password());
   repository->set_compression(repo::parse_compression(settings_.get("RESTIC_COMPRESSION")));
   note_repository(url, repository->id());
   open_url_ = url;
-  open_password_source_ = std::move(source);
+  open_sources_ = std::move(source);
   *open_.lock() = repository;
   return repository->id();
 }

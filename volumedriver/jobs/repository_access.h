@@ -122,6 +122,8 @@ class RepositoryAccess {
   void check_not_exclusively_locked(const repo::Repository& repository) const;
   // Gives it back. Where that fails it is removed before the next one is taken. With busy_ or exclusive_ set.
   void release(std::unique_ptr<repo::Lock> taken, const repo::Repository& repository);
+  // Changes when the password or the way to the store may be another; holds no secret.
+  std::string describe_sources() const;
   std::string embedded_path() const;
   std::string marker_path() const;
   void note_repository(const std::string& url, const base::Id& id) const;
@@ -132,7 +134,7 @@ class RepositoryAccess {
   const Timing timing_;
 
   std::mutex opening_;  // one opener at a time; protects the next two
-  std::string open_url_, open_password_source_;
+  std::string open_url_, open_sources_;
   mutable base::Synchronized<std::shared_ptr<repo::Repository>> open_;
 
   std::mutex mutex_;  // protects the rest

@@ -29,6 +29,20 @@ const std::vector<SettingSpec>& setting_specs() {
       {"RESTIC_PASSWORD_FILE", "", T::text, false, false,
        "a file that holds the password; empty: DATA/secrets/repository-password"},
       {"RESTIC_PASSWORD_COMMAND", "", T::text, false, false, "a command that prints the password"},
+      {"RESTIC_CACERT", "", T::text, false, false,
+       "PEM file of the authorities that a repository's server is trusted by, instead of the system's"},
+      {"AWS_ACCESS_KEY_ID", "", T::text, false, false, "of s3: repositories: the access key"},
+      {"AWS_ACCESS_KEY_ID_FILE", "", T::text, false, false, "a file that holds it"},
+      {"AWS_SECRET_ACCESS_KEY", "", T::text, true, true,
+       "of s3: repositories: the secret key (visible in `docker plugin inspect`: prefer AWS_SECRET_ACCESS_KEY_FILE)"},
+      {"AWS_SECRET_ACCESS_KEY_FILE", "", T::text, false, false, "a file that holds it"},
+      {"AWS_SESSION_TOKEN", "", T::text, true, true, "of s3: repositories: the token of keys that do not last"},
+      {"AWS_SESSION_TOKEN_FILE", "", T::text, false, false, "a file that holds it; read again for each request"},
+      {"AWS_DEFAULT_REGION", "", T::text, false, false,
+       "of s3: repositories: the region; empty: AWS_REGION, else what the host's name or the server tells"},
+      {"AWS_REGION", "", T::text, false, false, "see AWS_DEFAULT_REGION"},
+      {"DAVIT_S3_BUCKET_LOOKUP", "auto", T::text, false, false,
+       "where requests name the bucket: path, dns (in the host's name), or auto, which is path"},
       {"RESTIC_COMPRESSION", "auto", T::compression, false, false, "auto, off or max"},
       {"RESTIC_PACK_SIZE", "16", T::number, false, false, "size of a pack in MiB, 4 to 128"},
       {"TZ", "", T::zone, false, false, "zone in which schedules and retention count; empty: the host's"},
@@ -187,6 +201,7 @@ void Settings::validate(const SettingSpec& spec, const std::string& value) const
     case SettingType::text:
       // Makes an object only; nothing is looked for there yet.
       if (key == "RESTIC_REPOSITORY") store::open_store(value);
+      if (key == "DAVIT_S3_BUCKET_LOOKUP") store::s3::parse_style(value);
       if (key == "DAVIT_PRIORITY" && value != "low" && value != "normal")
         throw UsageError(key + ": '" + value + "' is neither low nor normal");
       if (key == "DAVIT_COMMIT") parse_commit_mode(value);

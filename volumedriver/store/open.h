@@ -1,15 +1,27 @@
 // From a repository URL in restic's notation to a store, wrapped as it should be.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
+#include "store/s3/address.h"
+#include "store/s3/signature.h"
 #include "store/store.h"
 
 namespace davit::store {
 
-// A bare absolute path or "local:/path" is a local directory. Throws UsageError on any other scheme, naming
-// the known ones.
-std::unique_ptr<Store> open_store(const std::string& url);
+// What a store needs to know beside its URL; one that needs none of it takes no notice.
+struct StoreOptions {
+  // See S3Options.
+  std::function<s3::Credentials()> s3_credentials;
+  std::string s3_region;
+  s3::Style s3_style = s3::Style::path;
+  std::string ca_file;
+};
+
+// A bare absolute path or "local:/path" is a local directory, "s3:…" a bucket (store/s3/address.h). Asks nobody yet.
+// Throws UsageError on any other scheme, naming the known ones.
+std::unique_ptr<Store> open_store(const std::string& url, const StoreOptions& options = {});
 
 }  // namespace davit::store

@@ -1,0 +1,20 @@
+// What the settings say about reaching a repository's store: AWS_… and RESTIC_CACERT, as restic and
+// the AWS SDK have them.
+#pragma once
+
+#include <string>
+
+#include "jobs/settings.h"
+#include "store/open.h"
+
+namespace davit::jobs {
+
+// The keys are read again for each request, each from NAME or from the file that NAME_FILE names;
+// `settings` must outlive the store. Asking for them throws UsageError saying what to set where
+// there are none.
+store::StoreOptions store_options(const Settings& settings);
+
+// Changes when a store must be opened anew. Holds no secret.
+std::string describe_store_options(const Settings& settings);
+
+}  // namespace davit::jobs

@@ -1,0 +1,340 @@
+#include "store/s3_store.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cstring>
+
+#include "base/errors.h"
+#include "crypto/sha256.h"
+#include "store/layout.h"
+#include "store/s3/answers.h"
+#include "store/s3/explain.h"
+
+namespace davit::store {
+
+namespace {
+
+using base::ByteView;
+using wire::HttpResponse;
+
+constexpr size_t kMaxAnswer = 16 << 20;  // a page of a listing is some hundred KiB
+constexpr const char* kFirstRegion = "us-east-1";
+
+std::optional<uint64_t> parse_number(std::string_view text) {
+  uint64_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return number;
+}
+
+std::optional<uint64_t> content_length(const HttpResponse& answer) {
+  const auto value = answer.find_header("content-length");
+  return value ? parse_number(*value) : std::nullopt;
+}
+
+// "bytes 200-299/1000" -> 200
+std::optional<uint64_t> first_of_range(const HttpResponse& answer) {
+  const auto value = answer.find_header("content-range");
+  if (!value || !value->starts_with("bytes ")) return std::nullopt;
+  const std::string_view text = std::string_view(*value).substr(6);
+  return parse_number(text.substr(0, text.find('-')));
+}
+
+bool is_absent(const HttpResponse& answer) {
+  return answer.status == 404 && s3::parse_refusal(answer.body).code == "NoSuchKey";
+}
+
+// The pieces one after another, as often as it takes.
+wire::BodySource source_of(std::span<const ByteView> pieces, uint64_t size_bytes) {
+  struct Position {
+    size_t piece = 0, offset = 0;
+  };
+  const auto at = std::make_shared<Position>();
+  wire::BodySource source;
+  source.size_bytes = size_bytes;
+  source.rewind = [at] { *at = {}; };
+  source.read = [at, pieces](std::span<uint8_t> out) {
+    size_t done = 0;
+    while (done < out.size() && at->piece < pieces.size()) {
+      const ByteView rest = pieces[at->piece].subspan(at->offset);
+      const size_t count = std::min(rest.size(), out.size() - done);
+      if (count > 0) std::memcpy(out.data() + done, rest.data(), count);
+      done += count;
+      at->offset += count;
+      if (count == rest.size()) *at = {at->piece + 1, 0};
+    }
+    return done;
+  };
+  return source;
+}
+
+}  // namespace
+
+// One request, which may be sent more than once.
+struct S3Store::Call {
+  std::string what;  // "cannot read config from s3:host/bucket", for messages
+  std::string method;
+  std::string key;  // "": the bucket itself
+  s3::Query query = {};
+  std::vector<wire::Header> headers = {};
+  std::span<const ByteView> body = {};
+  // Of an answer that is no refusal; without a sink its body is in memory.
+  const wire::BodySink* sink = nullptr;
+  const wire::HeadSink* head = nullptr;
+};
+
+S3Store::S3Store(s3::Address address, S3Options options)
+    : address_(std::move(address)),
+      options_(std::move(options)),
+      client_("davit", options_.ca_file),
+      region_(!options_.region.empty() ? options_.region : s3::region_of_host(address_.host)) {}
+
+std::string S3Store::key_of(const std::string& path) const {
+  return address_.prefix.empty() ? path : address_.prefix + "/" + path;
+}
+
+HttpResponse S3Store::send_once(const Call& call, const std::string& region, base::Time now) {
+  if (!options_.credentials)
+    throw base::UsageError("there are no keys for " + describe() +
+                           ": set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY");
+  const s3::Place place = s3::place_of(address_, options_.style, call.key);
+  s3::Request request{call.method, place.host, place.path, call.query, call.headers};
+  crypto::Sha256 hash;
+  uint64_t size_bytes = 0;
+  for (const ByteView piece : call.body) {
+    hash.update(piece);
+    size_bytes += piece.size();
+  }
+  const base::Id payload = hash.finish();
+  request.headers.emplace_back("x-amz-content-sha256", payload.hex());
+  // What was read from a file or typed may hold anything; a header may not.
+  s3::sign(request, payload.hex(), options_.credentials(), {region}, now);
+
+  const std::string query = s3::encode_query(request.query);
+  wire::HttpRequest message;
+  message.method = request.method;
+  message.url =
+      address_.scheme + "://" + place.host + place.path + (query.empty() ? "" : "?" + query);
+  message.headers = std::move(request.headers);
+  if (call.method == "PUT") message.body_source = source_of(call.body, size_bytes);
+  message.deadlines = options_.deadlines;
+  message.max_body_bytes = kMaxAnswer;
+  try {
+    if (call.sink == nullptr) return client_.send(message);
+    return client_.stream(message, *call.sink, *call.head);
+  } catch (const base::IoError& error) {
+    throw s3::explain(call.what, error, address_);
+  }
+}
+
+HttpResponse S3Store::send(const Call& call) {
+  std::string region = *region_.lock();
+  if (region.empty()) region = kFirstRegion;
+  HttpResponse answer = send_once(call, region, options_.now());
+  if (!answer.ok() && options_.region.empty() && learn_region(answer, region))
+    answer = send_once(call, *region_.lock(), options_.now());
+  return answer;
+}
+
+// True where the bucket is in another region than was thought, and the server says in which.
+bool S3Store::learn_region(const HttpResponse& answer, const std::string& used) {
+  std::string region = s3::parse_refusal(answer.body).region;
+  if (region.empty()) region = answer.find_header("x-amz-bucket-region").value_or("");
+  if (region.empty() || region == used) return false;
+  *region_.lock() = region;
+  return true;
+}
+
+void S3Store::fail(const Call& call, const HttpResponse& answer) {
+  std::string region = *region_.lock();
+  if (region.empty()) region = kFirstRegion;
+  throw s3::explain(call.what, answer, s3::parse_refusal(answer.body),
+                    {address_, region, options_.now()});
+}
+
+void S3Store::prepare() {
+  const Call call{"cannot look at " + describe(),
+                  "GET",
+                  "",
+                  {{"list-type", "2"}, {"max-keys", "1"}, {"prefix", key_of("config")}}};
+  const HttpResponse answer = send(call);
+  if (answer.ok()) return;
+  const std::string code = s3::parse_refusal(answer.body).code;
+  if (code == "NoSuchBucket") return make_bucket();
+  // Keys that may not list may be enough to write with; what they may not do will be told then.
+  if (code == "AccessDenied") return;
+  fail(call, answer);
+}
+
+void S3Store::make_bucket() {
+  const std::string region = *region_.lock();
+  const std::string body =
+      region.empty() || region == kFirstRegion
+          ? ""
+          : "<CreateBucketConfiguration "
+            "xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><LocationConstraint>" +
+                region + "</LocationConstraint></CreateBucketConfiguration>";
+  const ByteView bytes = base::as_bytes(body);
+  Call call{"cannot make the bucket of " + describe(), "PUT", ""};
+  call.body = std::span(&bytes, 1);
+  HttpResponse answer = send(call);
+  if (!body.empty() && s3::parse_refusal(answer.body).code == "InvalidLocationConstraint") {
+    // The server has regions of its own, or none: where it makes buckets by itself will do.
+    call.body = {};
+    answer = send(call);
+  }
+  if (!answer.ok() && s3::parse_refusal(answer.body).code != "BucketAlreadyOwnedByYou")
+    fail(call, answer);
+}
+
+void S3Store::put(const Name& name, std::span<const ByteView> pieces) {
+  Call call{"cannot write " + store::to_string(name) + " to " + describe(), "PUT",
+            key_of(relative_path(name))};
+  call.body = pieces;
+  call.headers = {{"content-type", "application/octet-stream"}};
+  // All other names are made of what is in the file, so that writing one again changes nothing.
+  if (name.kind == Kind::config) call.headers.emplace_back("if-none-match", "*");
+  HttpResponse answer = send(call);
+  if (answer.status == 501 && name.kind == Kind::config) {  // it does not know that
+    call.headers.pop_back();
+    answer = send(call);
+  }
+  if (answer.status == 412) {
+    // It was there already: by a request of ours whose answer was lost, or by somebody else's.
+    base::Bytes ours;
+    for (const ByteView piece : pieces) base::append(ours, piece);
+    if (find_size(name) == ours.size() && get(name, ours.size()) == ours) return;
+    throw base::Conflict("there is another " + store::to_string(name) + " in " + describe() +
+                         " already: was a repository made there at the same moment?");
+  }
+  if (!answer.ok()) fail(call, answer);
+}
+
+base::Bytes S3Store::get(const Name& name, uint64_t max_bytes) {
+  base::Bytes bytes;
+  const auto refuse = [&] {
+    throw base::Corrupt(store::to_string(name) + " is larger than " + base::human_size(max_bytes));
+  };
+  const wire::HeadSink head = [&](const HttpResponse& answer) {
+    if (!answer.ok()) return;
+    const uint64_t size_bytes = content_length(answer).value_or(0);
+    if (size_bytes > max_bytes) refuse();
+    bytes.reserve(size_bytes);
+  };
+  const wire::BodySink sink = [&](ByteView part) {
+    if (part.size() > max_bytes - bytes.size()) refuse();
+    base::append(bytes, part);
+  };
+  Call call{"cannot read " + store::to_string(name) + " from " + describe(), "GET",
+            key_of(relative_path(name))};
+  call.sink = &sink;
+  call.head = &head;
+  const HttpResponse answer = send(call);
+  if (is_absent(answer)) throw base::NotFound("the repository has no " + store::to_string(name));
+  if (!answer.ok()) fail(call, answer);
+  return bytes;
+}
+
+void S3Store::get_range(const Name& name, uint64_t offset, std::span<uint8_t> out) {
+  const auto too_short = [&] {
+    throw base::Corrupt(store::to_string(name) + " ends before " + std::to_string(offset) + " + " +
+                        std::to_string(out.size()) + " bytes");
+  };
+  if (out.empty() || offset > UINT64_MAX - out.size()) {  // what no Range header can say
+    const auto size_bytes = find_size(name);
+    if (!size_bytes) throw base::NotFound("the repository has no " + store::to_string(name));
+    if (offset > *size_bytes || !out.empty()) too_short();
+    return;
+  }
+  uint64_t at = 0;  // in the file, of the next byte that comes
+  size_t done = 0;
+  const wire::HeadSink head = [&](const HttpResponse& answer) {
+    // A server that does not know ranges sends the whole file.
+    at = answer.status == 206 ? first_of_range(answer).value_or(offset) : 0;
+    done = 0;
+  };
+  const wire::BodySink sink = [&](ByteView part) {
+    const uint64_t wanted = offset + done;
+    if (wanted >= at && wanted - at < part.size() && done < out.size()) {
+      const ByteView rest = part.subspan(static_cast<size_t>(wanted - at));
+      const size_t count = std::min(rest.size(), out.size() - done);
+      std::memcpy(out.data() + done, rest.data(), count);
+      done += count;
+    }
+    at += part.size();
+  };
+  Call call{"cannot read " + store::to_string(name) + " from " + describe(), "GET",
+            key_of(relative_path(name))};
+  call.headers = {
+      {"range", "bytes=" + std::to_string(offset) + "-" + std::to_string(offset + out.size() - 1)}};
+  call.sink = &sink;
+  call.head = &head;
+  const HttpResponse answer = send(call);
+  if (is_absent(answer)) throw base::NotFound("the repository has no " + store::to_string(name));
+  if (answer.status == 416) too_short();
+  if (!answer.ok()) fail(call, answer);
+  if (done < out.size()) too_short();
+}
+
+std::optional<uint64_t> S3Store::find_size(const Name& name) {
+  Call call{"cannot look for " + store::to_string(name) + " in " + describe(), "HEAD",
+            key_of(relative_path(name))};
+  const HttpResponse answer = send(call);
+  if (answer.ok()) {
+    if (const auto size_bytes = content_length(answer)) return size_bytes;
+    throw base::IoError(call.what + ": the server does not say its size", 0);
+  }
+  // Refusals of a HEAD do not say whether the file, the bucket or a right is missing; those of a
+  // GET do.
+  if (wire::is_transient_status(answer.status)) fail(call, answer);
+  std::optional<uint64_t> size_bytes;
+  const wire::HeadSink head = [&](const HttpResponse& found) {
+    size_bytes = content_length(found);
+  };
+  const wire::BodySink sink = [](ByteView) {};
+  call.method = "GET";
+  call.head = &head;
+  call.sink = &sink;
+  const HttpResponse reason = send(call);
+  if (is_absent(reason)) return std::nullopt;
+  if (!reason.ok()) fail(call, reason);
+  return size_bytes;  // it was made meanwhile
+}
+
+void S3Store::list(Kind kind, const std::function<void(const FileInfo&)>& each) {
+  DAVIT_CHECK(kind != Kind::config);
+  const std::string top = key_of("");
+  const std::string prefix = top + directory_name(kind) + "/";
+  Call call{"cannot list the " + std::string(kind_name(kind)) + " files of " + describe(), "GET",
+            ""};
+  std::string token;
+  for (;;) {
+    call.query = {{"list-type", "2"},
+                  {"encoding-type", "url"},
+                  {"max-keys", std::to_string(options_.files_per_page)},
+                  {"prefix", prefix}};
+    if (!token.empty()) call.query.emplace_back("continuation-token", token);
+    const HttpResponse answer = send(call);
+    if (!answer.ok()) fail(call, answer);
+    const s3::Listing page = s3::parse_listing(answer.body);
+    for (const auto& object : page.objects) {
+      if (!object.key.starts_with(top)) continue;
+      if (const auto id =
+              parse_relative_path(kind, std::string_view(object.key).substr(top.size())))
+        each({*id, object.size_bytes});
+    }
+    if (page.next.empty()) return;
+    if (page.next == token)
+      throw base::IoError(call.what + ": the server gives the same page again and again", 0);
+    token = page.next;
+  }
+}
+
+void S3Store::remove(const Name& name) {
+  const Call call{"cannot remove " + store::to_string(name) + " from " + describe(), "DELETE",
+                  key_of(relative_path(name))};
+  const HttpResponse answer = send(call);
+  if (!answer.ok() && !is_absent(answer)) fail(call, answer);
+}
+
+}  // namespace davit::store

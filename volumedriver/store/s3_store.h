@@ -1,0 +1,68 @@
+// A repository in a bucket of an S3 server (AWS, Ceph, MinIO, …), laid out as restic does beneath a
+// prefix.
+//
+// One PUT makes a file, so that it is whole or absent; the server checks its SHA-256 before it
+// answers. Where a server knows If-None-Match, of two hosts that make a repository in one place at
+// once only one succeeds. A bucket that does not exist is an error, never an empty repository;
+// prepare() makes it.
+#pragma once
+
+#include <functional>
+
+#include "base/clock.h"
+#include "base/synchronized.h"
+#include "store/s3/address.h"
+#include "store/s3/signature.h"
+#include "store/store.h"
+#include "wire/http_client.h"
+
+namespace davit::store {
+
+struct S3Options {
+  // Asked for each request, by any thread, so that keys may change meanwhile. May throw UsageError.
+  std::function<s3::Credentials()> credentials;
+  std::string region;  // "": as the host's name or the server tells, else us-east-1
+  s3::Style style = s3::Style::path;
+  std::string ca_file;             // PEM, instead of the system's authorities; "": those
+  unsigned files_per_page = 1000;  // of a listing; servers give fewer as they like
+  // An upload is silent while the last of it drains from the kernel's buffers and is made durable.
+  wire::Deadlines deadlines{.connect = std::chrono::seconds(15), .idle = std::chrono::minutes(2)};
+  std::function<base::Time()> now = [] { return base::SystemClock().now(); };
+};
+
+class S3Store : public Store {
+ public:
+  using Store::put;
+
+  // Nothing is asked yet.
+  S3Store(s3::Address address, S3Options options);
+
+  // Makes the bucket where there is none, as restic does.
+  void prepare() override;
+  void put(const Name& name, std::span<const base::ByteView> pieces) override;
+  base::Bytes get(const Name& name, uint64_t max_bytes) override;
+  void get_range(const Name& name, uint64_t offset, std::span<uint8_t> out) override;
+  std::optional<uint64_t> find_size(const Name& name) override;
+  void list(Kind kind, const std::function<void(const FileInfo&)>& each) override;
+  void remove(const Name& name) override;
+
+  unsigned connections() const override { return 8; }
+  std::string describe() const override { return s3::to_string(address_); }
+
+ private:
+  struct Call;
+
+  std::string key_of(const std::string& path) const;
+  wire::HttpResponse send(const Call& call);
+  wire::HttpResponse send_once(const Call& call, const std::string& region, base::Time now);
+  bool learn_region(const wire::HttpResponse& answer, const std::string& used);
+  [[noreturn]] void fail(const Call& call, const wire::HttpResponse& answer);
+  void make_bucket();
+
+  const s3::Address address_;
+  const S3Options options_;
+  wire::HttpClient client_;
+  base::Synchronized<std::string> region_;
+};
+
+}  // namespace davit::store
