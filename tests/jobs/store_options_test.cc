@@ -33,7 +33,7 @@ TEST_F(StoreOptionsTest, KeysComeFromTheEnvironmentOrFromFilesThatMayChange) {
                                   {"AWS_REGION", "there"},
                                   {"RESTIC_CACERT", "/ca"},
                                   {"DAVIT_S3_BUCKET_LOOKUP", "dns"}});
-  const store::StoreOptions options = store_options(settings);
+  const store::StoreOptions options = store_options(settings, directory_.path());
   EXPECT_EQ(options.s3_credentials().access_key, "KEY");
   EXPECT_EQ(options.s3_credentials().secret_key, "first");
   EXPECT_EQ(options.s3_credentials().session_token, "token");
@@ -43,7 +43,8 @@ TEST_F(StoreOptionsTest, KeysComeFromTheEnvironmentOrFromFilesThatMayChange) {
   EXPECT_EQ(options.ca_file, "/ca");
   EXPECT_EQ(options.s3_style, store::s3::Style::host);
   EXPECT_EQ(
-      store_options(make({{"AWS_REGION", "there"}, {"AWS_DEFAULT_REGION", "here"}})).s3_region,
+      store_options(make({{"AWS_REGION", "there"}, {"AWS_DEFAULT_REGION", "here"}}), directory_.path())
+          .s3_region,
       "here");
 }
 
@@ -51,7 +52,7 @@ TEST_F(StoreOptionsTest, WhatIsMissingIsNamed) {
   const auto words = [&](std::map<std::string, std::string> environment) -> std::string {
     const Settings settings = make(std::move(environment));
     try {
-      store_options(settings).s3_credentials();
+      store_options(settings, directory_.path()).s3_credentials();
     } catch (const UsageError& error) {
       return error.what();
     }

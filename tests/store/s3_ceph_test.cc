@@ -40,6 +40,7 @@ struct CephPlace : StorePlace {
   std::unique_ptr<Store> open() override { return std::make_unique<S3Store>(address, options); }
   s3::Address address;
   S3Options options;
+  test::TempDir directory;
 };
 
 // Nothing to ask where there is no Ceph: every test fails then, or says that it is left out.
@@ -61,8 +62,10 @@ INSTANTIATE_TEST_SUITE_P(S3BucketInTheHost, StoreContract,
                          ::testing::Values(maker([](const Ceph& ceph) {
                            S3Options options = options_of();
                            options.style = s3::Style::host;
-                           return std::make_unique<CephPlace>(
+                           auto place = std::make_unique<CephPlace>(
                                "s3:http://" + ceph.named + "/" + new_bucket(), options);
+                           place->options.spool_directory = place->directory.path();
+                           return place;
                          })));
 
 const Name kFile{Kind::index, {}};

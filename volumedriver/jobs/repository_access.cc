@@ -107,7 +107,7 @@ std::shared_ptr<repo::Repository> RepositoryAccess::get() {
     const auto note = nlohmann::json::parse(base::as_text(*bytes), nullptr, false);
     if (note.is_object()) noted_url = note.value("url", ""), noted_id = note.value("id", "");
   }
-  std::shared_ptr<store::Store> store = store::open_store(url, store_options(settings_));
+  std::shared_ptr<store::Store> store = store::open_store(url, store_options(settings_, data_directory_));
   std::shared_ptr<repo::Repository> repository;
   const bool embedded = url == embedded_path();
   if (embedded && noted_url.empty() && !store->find_size({store::Kind::config, {}})) {
@@ -145,7 +145,7 @@ std::shared_ptr<repo::Repository> RepositoryAccess::get() {
 base::Id RepositoryAccess::init() {
   std::lock_guard one(opening_);
   const std::string url = this->url();
-  std::shared_ptr<store::Store> store = store::open_store(url, store_options(settings_));
+  std::shared_ptr<store::Store> store = store::open_store(url, store_options(settings_, data_directory_));
   make_password_if_missing(settings_, data_directory_);
   std::string source = describe_sources();
   store->prepare();

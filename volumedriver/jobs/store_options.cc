@@ -35,8 +35,9 @@ std::string region(const Settings& settings) {
 
 }  // namespace
 
-store::StoreOptions store_options(const Settings& settings) {
+store::StoreOptions store_options(const Settings& settings, const std::string& data_directory) {
   store::StoreOptions options;
+  options.spool_directory = data_directory;
   options.s3_credentials = [&settings] {
     return store::s3::Credentials{required_secret(settings, "AWS_ACCESS_KEY_ID"),
                                   required_secret(settings, "AWS_SECRET_ACCESS_KEY"),

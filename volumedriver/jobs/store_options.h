@@ -9,10 +9,10 @@
 
 namespace davit::jobs {
 
-// The keys are read again for each request, each from NAME or from the file that NAME_FILE names;
+// Packs under way lie in `data_directory` where the store takes whole files only. The keys are read again for each request, each from NAME or from the file that NAME_FILE names;
 // `settings` must outlive the store. Asking for them throws UsageError saying what to set where
 // there are none.
-store::StoreOptions store_options(const Settings& settings);
+store::StoreOptions store_options(const Settings& settings, const std::string& data_directory);
 
 // Changes when a store must be opened anew. Holds no secret.
 std::string describe_store_options(const Settings& settings);

@@ -13,6 +13,7 @@ std::unique_ptr<Store> open_store(const std::string& url, const StoreOptions& op
     s3.region = options.s3_region;
     s3.style = options.s3_style;
     s3.ca_file = options.ca_file;
+    s3.spool_directory = options.spool_directory;
     return std::make_unique<S3Store>(s3::parse_address(url), std::move(s3));
   }
   constexpr std::string_view kLocal = "local:";

@@ -18,6 +18,7 @@ struct StoreOptions {
   std::string s3_region;
   s3::Style s3_style = s3::Style::path;
   std::string ca_file;
+  std::string spool_directory;
 };
 
 // A bare absolute path or "local:/path" is a local directory, "s3:…" a bucket (store/s3/address.h). Asks nobody yet.

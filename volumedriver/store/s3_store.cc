@@ -9,6 +9,7 @@
 #include "store/layout.h"
 #include "store/s3/answers.h"
 #include "store/s3/explain.h"
+#include "store/spool_draft.h"
 
 namespace davit::store {
 
@@ -208,6 +209,11 @@ void S3Store::put(const Name& name, std::span<const ByteView> pieces) {
                          " already: was a repository made there at the same moment?");
   }
   if (!answer.ok()) fail(call, answer);
+}
+
+std::unique_ptr<Draft> S3Store::begin_draft(Kind kind, size_t expected_bytes) {
+  if (options_.spool_directory.empty()) return Store::begin_draft(kind, expected_bytes);
+  return std::make_unique<SpoolDraft>(*this, options_.spool_directory);
 }
 
 base::Bytes S3Store::get(const Name& name, uint64_t max_bytes) {

@@ -24,6 +24,7 @@ struct S3Options {
   std::string region;  // "": as the host's name or the server tells, else us-east-1
   s3::Style style = s3::Style::path;
   std::string ca_file;             // PEM, instead of the system's authorities; "": those
+  std::string spool_directory;     // where drafts lie until they are whole; "": in memory
   unsigned files_per_page = 1000;  // of a listing; servers give fewer as they like
   // An upload is silent while the last of it drains from the kernel's buffers and is made durable.
   wire::Deadlines deadlines{.connect = std::chrono::seconds(15), .idle = std::chrono::minutes(2)};
@@ -40,6 +41,7 @@ class S3Store : public Store {
   // Makes the bucket where there is none, as restic does.
   void prepare() override;
   void put(const Name& name, std::span<const base::ByteView> pieces) override;
+  std::unique_ptr<Draft> begin_draft(Kind kind, size_t expected_bytes) override;
   base::Bytes get(const Name& name, uint64_t max_bytes) override;
   void get_range(const Name& name, uint64_t offset, std::span<uint8_t> out) override;
   std::optional<uint64_t> find_size(const Name& name) override;

@@ -63,7 +63,7 @@ class Store {
   // `pieces` are written one after another; they are borrowed until it returns.
   virtual void put(const Name& name, std::span<const base::ByteView> pieces) = 0;
   // A draft of some `expected_bytes`. Where a store takes whole files only it is held in memory, as
-  // here. The store must outlive it.
+  // here, or in a file of this machine (spool_draft.h). The store must outlive it.
   virtual std::unique_ptr<Draft> begin_draft(Kind kind, size_t expected_bytes);
   // The whole file; throws NotFound, or Corrupt when it is larger than `max_bytes`.
   virtual base::Bytes get(const Name& name, uint64_t max_bytes) = 0;
