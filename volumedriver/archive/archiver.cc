@@ -15,6 +15,7 @@
 #include "archive/frame.h"
 #include "archive/kept_subtrees.h"
 #include "archive/links.h"
+#include "archive/look_ahead.h"
 #include "archive/walk.h"
 #include "base/bounded_queue.h"
 #include "base/crew.h"
@@ -99,6 +100,29 @@ void save_pieces(Stages& stages) {
   }
 }
 
+// Null where all of it is for the walk to look at.
+std::unique_ptr<const KeptSubtrees> find_kept(const repo::Repository& repository, Prior& prior,
+                                              const base::Descent::Handle& root,
+                                              const Options& options, uint64_t& looked_ahead) {
+  // Where it is to be found out what the kernel did not tell, or records are to get their handles,
+  // the walk does it.
+  if (!prior.cache() || (!options.changed && options.keeps_handles)) return nullptr;
+  auto scan = prior.cache()->open_kept();
+  if (!scan) return nullptr;
+  if (options.changed) {
+    // Another directory, of the same entries even, as a snapshot of btrfs is, has other handles.
+    if (scan->outline.directories[0].handle != capture::find_handle(root->get())) return nullptr;
+    return std::make_unique<const KeptSubtrees>(std::move(scan), *options.changed);
+  }
+  try {
+    LookedAhead looked = look_ahead(repository, *scan, root, options.stop);
+    looked_ahead = looked.looked_at;
+    return std::make_unique<const KeptSubtrees>(std::move(scan), std::move(looked.changed));
+  } catch (const base::Corrupt&) {  // the walk sees how far it is good
+    return nullptr;
+  }
+}
+
 }  // namespace
 
 Result archive_tree(repo::Repository& repository, repo::UploadSession& session,
@@ -108,18 +132,15 @@ Result archive_tree(repo::Repository& repository, repo::UploadSession& session,
   std::unique_ptr<repo::ScanCacheWriter> cache;
   if (!options.scan_cache_path.empty())
     cache = std::make_unique<repo::ScanCacheWriter>(
-        options.scan_cache_path + ".new", repository.id(), context, options.keeps_handles);
+        options.scan_cache_path + ".new", repository.id(), context, /*with_outline=*/true);
   const auto prior =
       open_prior(repository, options.scan_cache_path, context, options.parent, names);
 
-  std::unique_ptr<const KeptSubtrees> kept;
-  if (cache && options.changed && prior->cache())
-    // Another directory, of the same entries even, as a snapshot of btrfs is, has other handles.
-    if (auto scan = prior->cache()->open_kept();
-        scan && scan->outline.directories[0].handle == capture::find_handle(source.directory))
-      kept = std::make_unique<const KeptSubtrees>(std::move(scan), *options.changed);
-
   const repo::NodeTime begun_at = now(options.clock);
+  const auto root = std::make_shared<const base::Fd>(base::duplicate(source.directory));
+  uint64_t looked_ahead = 0;
+  const auto kept = cache ? find_kept(repository, *prior, root, options, looked_ahead) : nullptr;
+
   const unsigned processors = base::processor_count();
   Assembly assembly(session, cache.get(), options.progress);
   LinkTable links(assembly);
@@ -129,11 +150,8 @@ Result archive_tree(repo::Repository& repository, repo::UploadSession& session,
   LargeFiles large_files(slabs, large_at_once);
   base::BoundedQueue<std::vector<FileJob>> files(kWaitingBatches);
   base::BoundedQueue<Piece> pieces(kWaitingPieces);
-  Stages stages{
-      repository, session,     assembly,
-      links,      pending,     large_files,
-      files,      pieces,      std::make_shared<const base::Fd>(base::duplicate(source.directory)),
-      begun_at,   options.stop};
+  Stages stages{repository, session, assembly, links,    pending,     large_files,
+                files,      pieces,  root,     begun_at, options.stop};
 
   base::Crew crew([&] {
     files.stop();
@@ -159,6 +177,7 @@ Result archive_tree(repo::Repository& repository, repo::UploadSession& session,
   // From here on every directory of the tree is saved.
 
   Result result = std::move(assembly.result());
+  result.looked_at += looked_ahead;
   result.holds_overlays = kept && kept->holds_overlays();
   result.tree = save_frame(source, assembly.root(), repository.chunker(), session);
   if (cache) cache->finish(result.tree);

@@ -5,13 +5,14 @@
 // bytes (repo/tree.h), times in UTC, atime = mtime, user and group names left out, device_id only
 // where links > 1.
 //
-// Threads, with P processors: walk (1) -> read and chunk (P; L of them a file of several pieces at
-// once) -> hash, compress, seal (P).
+// Threads, with P processors: first look at what the scan cache lists (P); then walk (1) -> read
+// and chunk (P; L of them a file of several pieces at once) -> hash, compress, seal (P).
 //
 // Memory, whatever the size of the tree, with L = max(1, P / 4):
 //   pieces   L * 4 slabs of 8 MiB
 //   small    P * 1 MiB
 //   session  repo/upload.h, with 2 * P calling threads
+//   look     9 bits a directory, a block of the scan cache (256 KiB) a thread
 //   tracking 1 bit a directory, 8 bytes an entry of each open directory, and what changed: 60 bytes
 //            a handle, of which jobs/tracking keeps 512 Ki at most
 //   names    8 batches of 32 files, and the node list of each open directory (the format stores it

@@ -1,6 +1,9 @@
 #include "archive/kept_subtrees.h"
 
 #include <algorithm>
+#include <utility>
+
+#include "base/errors.h"
 
 namespace davit::archive {
 
@@ -23,6 +26,21 @@ KeptSubtrees::KeptSubtrees(std::shared_ptr<const repo::KeptScan> scan,
     }
     if (!is_changed) continue;
     for (auto at = above.rbegin(); at != above.rend() && !changed_[*at]; ++at) changed_[*at] = true;
+  }
+}
+
+KeptSubtrees::KeptSubtrees(std::shared_ptr<const repo::KeptScan> scan, std::vector<bool> changed)
+    : scan_(std::move(scan)), changed_(std::move(changed)) {
+  const auto& directories = scan_->outline.directories;
+  DAVIT_CHECK(changed_.size() == directories.size());
+  std::vector<size_t> above;
+  for (size_t index = 0; index < directories.size(); ++index) {
+    while (!above.empty() && directories[above.back()].next <= index) above.pop_back();
+    // One that is changed has told those above it already.
+    if (changed_[index])
+      for (auto at = above.rbegin(); at != above.rend() && !changed_[*at]; ++at)
+        changed_[*at] = true;
+    above.push_back(index);
   }
 }
 

@@ -16,6 +16,8 @@ namespace davit::archive {
 class KeptSubtrees {
  public:
   KeptSubtrees(std::shared_ptr<const repo::KeptScan> scan, const capture::ChangedSet& changed);
+  // `changed`, by index, is of each directory itself (archive/look_ahead.h).
+  KeptSubtrees(std::shared_ptr<const repo::KeptScan> scan, std::vector<bool> changed);
 
   // The index of the directory whose record stands at that position, if it is one of them.
   std::optional<size_t> find(uint64_t position) const;

@@ -217,10 +217,6 @@ bool Walk::save(const std::string& name) {
   }
 }
 
-bool Walk::is_subvolume(const Status& status) {
-  return !(status.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT) && status.stx_ino == 256;
-}
-
 void Walk::save_mount_point(const std::string& name, const Status& status) {
   repo::Node node = make_node(name, status, 0);
   if (node.type == repo::NodeType::dir) {

@@ -61,8 +61,9 @@ void Walk::step_by_cache() {
   Level& level = levels_.back();
   level.last_name = cache.view().name;
   ++looked_at_;
-  const auto status = try_status(level.last_name);
-  if (!status || !is_same(cache.view(), *status)) return look_anew(level.last_name);
+  const auto status = try_status(descent_.here()->get(), level.last_name);
+  if (!status || !is_same_entry(cache.view(), *status, level.device, stages_.repository.index()))
+    return look_anew(level.last_name);
   record_same();
   if (cache.view().kind == Kind::file) stages_.assembly.count_unmodified(status->stx_size);
   if (level.directory) {
@@ -85,27 +86,8 @@ void Walk::record_same() {
   stages_.assembly.record(bytes);
 }
 
-std::optional<Status> Walk::try_status(const std::string& name) {
-  try {
-    return find_status(descent_.here()->get(), name);
-  } catch (const base::IoError&) {
-    return std::nullopt;
-  }
-}
-
-bool Walk::is_same(const repo::ScanView& known, const Status& status) const {
-  const repo::ScanStamp stamp = known.stamp();
-  if (!is_same_inode(stamp, status) || S_ISDIR(status.stx_mode) ||
-      S_ISREG(status.stx_mode) != (known.kind == Kind::file) ||
-      is_mount_root(status, levels_.back().device))
-    return false;
-  return known.kind == Kind::other ||
-         (stamp.size_bytes == status.stx_size &&
-          known.all_content([&](const base::Id& id) { return has_blob(id); }));
-}
-
 void Walk::look_anew(std::string name) {
-  if (levels_.back().kept_index) note_missed(name);
+  if (levels_.back().kept_index && options_.changed) note_missed(name);
   begin_all();
   levels_.back().last_name = name;
   const size_t depth = levels_.size();
@@ -201,7 +183,7 @@ void Walk::note_missed(const std::string& name) {
   const bool is_known = kind != Kind::end && kind != Kind::leave && kind != Kind::open;
   // chattr(1) moves the change time alone, and nobody tells of it; nothing else that is saved
   // changes.
-  if (const auto status = try_status(name); status && is_known) {
+  if (const auto status = try_status(descent_.here()->get(), name); status && is_known) {
     const repo::ScanStamp stamp = cache.view().stamp();
     if (stamp.inode == status->stx_ino && stamp.mtime == mtime_of(*status) &&
         (kind != Kind::file || stamp.size_bytes == status->stx_size))

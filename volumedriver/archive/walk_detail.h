@@ -6,7 +6,8 @@
 // were, as the tree is in the repository then. The first that is not makes begin_all() give the
 // assembly what was kept back, from the root on. Either way, each directory inside is gone through
 // in the one that is right for it. Where it is known of a directory that nothing changed in it, at
-// any depth (archive/kept_subtrees.h), it is looked at itself, and what is in it is not.
+// any depth (archive/kept_subtrees.h; of most, as archive/look_ahead.h came before), it is looked at
+// itself, and what is in it is not.
 #pragma once
 
 #include <optional>
@@ -14,6 +15,7 @@
 #include <vector>
 
 #include "archive/passed_entries.h"
+#include "archive/same_entry.h"
 #include "archive/walk.h"
 #include "base/descent.h"
 #include "repo/scan_cache.h"
@@ -22,11 +24,6 @@ namespace davit::archive {
 
 // The names in a directory, sorted. Throws IoError.
 std::vector<std::string> list_names(int directory);
-
-inline bool is_same_inode(const repo::ScanStamp& known, const Status& status) {
-  return known.trusted && known.inode == status.stx_ino && known.mtime == mtime_of(status) &&
-         known.ctime == ctime_of(status);
-}
 
 class Walk {
  public:
@@ -90,9 +87,6 @@ class Walk {
   uint64_t handle_of_file(const std::string& name, uint64_t known);
   bool is_unmodified(const repo::ScanRecord& known, const Status& status) const;
   bool has_blob(const base::Id& id) const;
-  // Kernels that cannot tell mounts show a subvolume as another device; its root always has inode
-  // 256.
-  static bool is_subvolume(const Status& status);
   // Inode numbers are unique in a subvolume only, so hard links in one must not meet those of
   // another. A number that a reboot or a snapshot does not change: of its place in the tree.
   uint64_t subvolume_id() const;
@@ -122,9 +116,6 @@ class Walk {
   void list_rest();
   // The entry that the cache stands at, which is what it was.
   void record_same();
-  // Whatever is wrong with it shows when it is looked at anew.
-  std::optional<Status> try_status(const std::string& name);
-  bool is_same(const repo::ScanView& known, const Status& status) const;
 
   Stages& stages_;
   const Source& source_;

@@ -68,6 +68,22 @@ base::Bytes KeptScan::load(const ScanOutline::Block& block) const {
   return records;
 }
 
+ScanView KeptScan::peek(uint64_t position) const {
+  const auto& blocks = outline.blocks;
+  const auto behind = std::partition_point(blocks.begin(), blocks.end(), [&](const auto& block) {
+    return block.begin <= position;
+  });
+  if (behind == blocks.begin()) return {};
+  const ScanOutline::Block& block = *(behind - 1);
+  const base::ByteView all = bytes.bytes();
+  if (position - block.begin >= block.length || block.offset > all.size() ||
+      all.size() - block.offset < kBlockHeaderSize ||
+      all.size() - block.offset - kBlockHeaderSize < block.length)
+    return {};
+  return ScanView::parse(all.subspan(block.offset + kBlockHeaderSize, block.length)
+                             .subspan(position - block.begin));
+}
+
 void ScanOutliner::Spill::append(base::ByteView bytes) {
   while (!bytes.empty()) {
     const base::ByteView some = bytes.first(std::min(bytes.size(), kSpillStep));

@@ -56,6 +56,9 @@ struct KeptScan {
 
   // The records of the block. Throws Corrupt, IoError.
   base::Bytes load(const ScanOutline::Block& block) const;
+  // The record at that position, as it lies in the file; its block's checksum is not looked at.
+  // Kind::end where there is none.
+  ScanView peek(uint64_t position) const;
 };
 
 // Makes the outline of records as they are written. Holds 8 bytes for each entry of the directories
