@@ -7,6 +7,7 @@
 
 #include "base/bounded_queue.h"
 #include "base/errors.h"
+#include "base/patience.h"
 
 namespace davit::base {
 namespace {
@@ -65,6 +66,29 @@ TEST(ForEachParallel, DoesEachOnceAndRethrows) {
     EXPECT_THROW(for_each_parallel("each", threads, 20, [](size_t i) { if (i == 7) throw Corrupt("seven"); }), Corrupt);
   }
   for_each_parallel("none", 4, 0, [](size_t) { FAIL(); });
+}
+
+TEST(Crew, GivesItsThreadsThePatienceOfTheirStarter) {
+  using namespace std::chrono_literals;
+  const Patience usual = patience();
+  std::stop_source stop;
+  std::atomic<int> patient{0};
+  const auto look = [&] {
+    if (patience().limit == 7min && patience().stop == stop.get_token()) ++patient;
+  };
+  {
+    const PatienceScope scope({7min, stop.get_token()});
+    {
+      const PatienceScope inner({1ms});
+      EXPECT_EQ(patience().limit, 1ms);
+    }
+    Crew crew({});
+    crew.start("one", look);
+    crew.join();
+    for_each_parallel("three", 3, 3, [&](size_t) { look(); });
+  }
+  EXPECT_EQ(patient, 4);
+  EXPECT_EQ(patience().limit, usual.limit);
 }
 
 }  // namespace

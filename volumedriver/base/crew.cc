@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <atomic>
 
+#include "base/patience.h"
+
 namespace davit::base {
 
 Crew::Crew(std::function<void()> on_failure) : on_failure_(std::move(on_failure)) {}
@@ -22,7 +24,8 @@ Crew::~Crew() {
 }
 
 void Crew::start(const std::string& name, std::function<void()> work) {
-  threads_.emplace_back([this, work = std::move(work)] {
+  threads_.emplace_back([this, work = std::move(work), patience = patience()] {
+    const PatienceScope scope(patience);
     try {
       work();
     } catch (...) {

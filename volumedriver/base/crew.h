@@ -20,7 +20,8 @@ class Crew {
   Crew(const Crew&) = delete;
   Crew& operator=(const Crew&) = delete;
 
-  // Starts a thread. `name` (15 bytes at most are kept) shows in ps -L and in a debugger.
+  // Starts a thread, with the patience of the caller's (base/patience.h). `name` (15 bytes at most are kept) shows in
+  // ps -L and in a debugger.
   void start(const std::string& name, std::function<void()> work);
   // Records `failure` as if a thread of the crew had thrown it (the caller's own part failed).
   void fail(std::exception_ptr failure);

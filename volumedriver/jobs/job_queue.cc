@@ -4,9 +4,15 @@
 
 #include "base/errors.h"
 #include "base/log.h"
+#include "base/patience.h"
 #include "base/priority.h"
 
 namespace davit::jobs {
+
+namespace {
+// How long a job's call of the store may wait for it to come back.
+constexpr std::chrono::minutes kPatience{15};
+}  // namespace
 
 void Job::set_phase(std::string phase) {
   std::lock_guard lock(mutex_);
@@ -151,6 +157,7 @@ void JobQueue::start_some() {
 }
 
 std::exception_ptr JobQueue::work_on(Waiting& item) {
+  const base::PatienceScope patience({kPatience, item.job->stop.get_token()});
   try {
     item.work(*item.job);
   } catch (...) {

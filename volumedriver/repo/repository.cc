@@ -10,6 +10,7 @@
 
 #include "base/crew.h"
 #include "base/errors.h"
+#include "base/log.h"
 #include "base/synchronized.h"
 #include "crypto/sha256.h"
 #include "repo/codec.h"
@@ -114,8 +115,24 @@ std::unique_ptr<Repository> Repository::open(std::shared_ptr<store::Store> store
   if (!store->find_size(Name{}))
     throw base::NoRepository("there is no repository in " + store->describe());
   const OpenedKey key = open_with_password(*store, password);
-  const Bytes sealed = store->get(Name{}, kMaxConfigFile);
-  const ConfigFile config = parse_config(crypto::open(key.master, sealed));
+  const auto read = [&](base::ByteView sealed) {
+    return parse_config(crypto::open(key.master, sealed));
+  };
+  ConfigFile config;
+  try {
+    config = read(store->get(Name{}, kMaxConfigFile));
+  } catch (const base::Corrupt&) {
+    const auto is_whole = [&](base::ByteView sealed) {
+      try {
+        read(sealed);
+        return true;
+      } catch (const base::Corrupt&) {
+        return false;
+      }
+    };
+    if (!store->heal(Name{}, is_whole)) throw;
+    config = read(store->get(Name{}, kMaxConfigFile));
+  }
   if (config.version != 2)
     throw base::Unsupported("the repository in " + store->describe() +
                             " has format version 1; run \"restic migrate upgrade_repo_v2\" first");
@@ -126,6 +143,16 @@ std::unique_ptr<Repository> Repository::open(std::shared_ptr<store::Store> store
 
 void Repository::load_blob_from(const BlobLocation& location, BlobType type, const Id& id,
                                 Bytes& out) const {
+  try {
+    read_copy(location, type, id, out);
+  } catch (const base::Corrupt&) {
+    if (!heal({Kind::data, location.pack, type == BlobType::tree})) throw;
+    read_copy(location, type, id, out);
+  }
+}
+
+void Repository::read_copy(const BlobLocation& location, BlobType type, const Id& id,
+                           Bytes& out) const {
   const auto where = [&] {
     return std::string(type_name(type)) + " blob " + id.hex() + " in pack " + location.pack.hex();
   };
@@ -133,7 +160,8 @@ void Repository::load_blob_from(const BlobLocation& location, BlobType type, con
     throw base::Corrupt(where() + " has an impossible length in the index");
   const ReadBuffer buffer(location.length);
   try {
-    store_->get_range({Kind::data, location.pack}, location.offset, buffer.bytes);
+    store_->get_range({Kind::data, location.pack, type == BlobType::tree}, location.offset,
+                      buffer.bytes);
   } catch (const base::NotFound&) {
     throw base::Corrupt(where() + " cannot be read: the pack is missing");
   } catch (const base::Corrupt&) {
@@ -171,7 +199,33 @@ Bytes Repository::load_blob(BlobType type, const Id& id) const {
 
 // ---- whole files
 
+bool Repository::heal(const Name& name) const {
+  const auto is_whole = [&](base::ByteView bytes) {
+    if (name.kind != Kind::config) return crypto::sha256(bytes) == name.id;
+    try {
+      return parse_config(crypto::open(key_, bytes)) == config_;
+    } catch (const base::Error&) {
+      return false;
+    }
+  };
+  try {
+    return store_->heal(name, is_whole);
+  } catch (const base::Error& error) {
+    spdlog::warn("{} cannot be put right: {}", store::to_string(name), error.what());
+    return false;
+  }
+}
+
 Bytes Repository::load_unpacked(Kind kind, const Id& id) const {
+  try {
+    return read_unpacked(kind, id);
+  } catch (const base::Corrupt&) {
+    if (!heal({kind, id})) throw;
+    return read_unpacked(kind, id);
+  }
+}
+
+Bytes Repository::read_unpacked(Kind kind, const Id& id) const {
   Bytes file = store_->get({kind, id}, max_file_size(kind));
   if (crypto::sha256(file) != id)
     throw base::Corrupt(to_string(Name{kind, id}) + " is damaged: it has another hash");

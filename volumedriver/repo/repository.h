@@ -66,9 +66,14 @@ class Repository {
   // The blob's plain bytes, verified against its ID. Where several packs hold it, each is tried.
   // Throws NotFound (no index names it) or Corrupt/IoError naming the pack.
   base::Bytes load_blob(BlobType type, const base::Id& id) const;
-  // As above, one given copy. `out` is resized; its capacity is kept, so a caller may recycle it.
+  // As above, one given copy; where it is damaged, and the store can put that right, once more.
+  // `out` is resized; its capacity is kept, so a caller may recycle it.
   void load_blob_from(const BlobLocation& location, BlobType type, const base::Id& id,
                       base::Bytes& out) const;
+
+  // For a file that is missing or not what its name says: whether the store put it right, so that
+  // it is worth reading again (store::Store::heal). Failures of the store are told by false.
+  bool heal(const store::Name& name) const;
 
   // index, snapshot and lock files: sealed, compressed JSON. The bytes are verified against the
   // name.
@@ -94,6 +99,9 @@ class Repository {
 
  private:
   struct SnapshotCache;
+  void read_copy(const BlobLocation& location, BlobType type, const base::Id& id,
+                 base::Bytes& out) const;
+  base::Bytes read_unpacked(store::Kind kind, const base::Id& id) const;
   void load_index_file(const base::Id& file, IndexFileContent& content) const;
   void read_index(bool from_scratch);
 

@@ -31,6 +31,10 @@ std::unique_ptr<Draft> Store::begin_draft(Kind, size_t expected_bytes) {
   return std::make_unique<MemoryDraft>(*this, expected_bytes);
 }
 
+bool Store::heal(const Name&, const std::function<bool(base::ByteView)>&) {
+  return false;
+}
+
 const char* kind_name(Kind kind) {
   switch (kind) {
     case Kind::config:

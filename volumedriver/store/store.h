@@ -33,7 +33,10 @@ const char* kind_name(Kind kind);  // "config", "key", …
 struct Name {
   Kind kind = Kind::config;
   base::Id id;
-  bool operator==(const Name&) const = default;
+  // Of data: the pack holds trees. No part of the name, but a hint that it is worth a place in a
+  // cache.
+  bool trees = false;
+  bool operator==(const Name& other) const { return kind == other.kind && id == other.id; }
 };
 std::string to_string(const Name& name);  // "index/1a2b3c4d…", for messages
 
@@ -50,7 +53,8 @@ class Draft {
   virtual void append(base::ByteView bytes) = 0;
   // Of what was appended: [offset, offset + out.size()).
   virtual void read(uint64_t offset, std::span<uint8_t> out) = 0;
-  // As put() of all that was appended. The last call.
+  // As put() of all that was appended. The last call, but where it threw a transient IoError it may
+  // be repeated.
   virtual void commit(const Name& name) = 0;
 };
 
@@ -74,6 +78,12 @@ class Store {
   // Calls `each` for every file of the kind, in no order, from the calling thread. Not for config.
   virtual void list(Kind kind, const std::function<void(const FileInfo&)>& each) = 0;
   virtual void remove(const Name& name) = 0;
+
+  // What `name` gave is not what was put there, or it is missing although something names it. Where
+  // this store can do better (a cache drops its copy, a mirror has another one) it does so and
+  // returns true: read it again. `is_whole` tells of bytes whether they are the file's; it may be
+  // called by the caller's thread only. Throws what get() and put() throw.
+  virtual bool heal(const Name& name, const std::function<bool(base::ByteView)>& is_whole);
 
   // Whether nothing can be written now, nor removed: a file system that is mounted read-only. False
   // where that shows only when it is tried.
