@@ -9,7 +9,7 @@ scripts/packages.sh build test
 scripts/build.sh asan "$jobs"
 scripts/build.sh release "$jobs"
 
-# One run over both trees.
+# One run over both trees. The release preset builds no tests but those of these rooms.
 mkdir -p build/test
 {
   echo "subdirs($PWD/build/asan)"

@@ -4,7 +4,7 @@
 . "$(dirname "$0")/../../engines/engine.sh"
 scenario_begin image-streams
 
-probe=${DAVIT_BUILD:?}/tests/archive/image_probe
+probe=${DAVIT_BUILD:?}/tests/scenarios/image_probe
 [ -x "$probe" ] || cannot "no $probe (ninja image_probe)"
 export RESTIC_PASSWORD=probe
 repository=$WORK/repository

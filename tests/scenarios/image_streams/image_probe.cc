@@ -74,7 +74,7 @@ void load(repo::Repository& repository, const std::string& name) {
 int run(int count, char** arguments) {
   const char* password = std::getenv("RESTIC_PASSWORD");
   if (count != 4 || !password)
-    throw base::UsageError("see the top of tests/archive/image_probe.cc");
+    throw base::UsageError("see the top of image_probe.cc");
   const std::string verb = arguments[1];
   const auto open = [&]() -> std::unique_ptr<repo::Repository> {
     try {
