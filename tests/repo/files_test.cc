@@ -325,7 +325,8 @@ TEST(PackHeader, ItsLengthIsBounded) {
 TEST(TinyRepository, IsReadToTheLastBlob) {
   test::TempDir directory;
   ASSERT_EQ(
-      std::system(("tar -xzf " TESTDATA "/repo-v2-tiny.tar.gz -C " + directory.path()).c_str()), 0);
+      std::system(("tar -xzf " + test::data_path("repo-v2-tiny.tar.gz") + " -C " + directory.path()).c_str()),
+      0);
   std::string root = directory.path();
   while (::access((root + "/config").c_str(), F_OK) != 0)
     root += "/" + base::list_directory(root).at(0);

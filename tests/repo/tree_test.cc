@@ -91,7 +91,7 @@ TEST(Tree, KnowsEveryFieldOfResticsNodes) {
 }
 
 TEST(TreeNames, AreSpelledAsResticSpellsThem) {
-  std::ifstream file(TESTDATA "/name-escaping.tsv");
+  std::ifstream file(test::data_path("name-escaping.tsv"));
   size_t checked = 0;
   for (std::string line; std::getline(file, line);) {
     if (line.empty() || line[0] == '#') continue;
@@ -105,7 +105,7 @@ TEST(TreeNames, AreSpelledAsResticSpellsThem) {
 }
 
 TEST(TreeNames, EveryCodePointIsPrintableExactlyWhereItWasMeasured) {
-  std::ifstream file(TESTDATA "/isprint-go1.24.txt");
+  std::ifstream file(test::data_path("isprint-go1.24.txt"));
   std::vector<bool> printable(0x110000);
   size_t total = 0;
   for (std::string line; std::getline(file, line);) {

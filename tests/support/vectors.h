@@ -9,12 +9,13 @@
 #include "base/bytes.h"
 #include "base/errors.h"
 #include "base/id.h"
+#include "support/data_path.h"
 #include "support/stream.h"
 
 namespace davit::test {
 
 inline nlohmann::json read_vectors(const std::string& name) {
-  std::ifstream file(std::string(TESTDATA "/") + name);
+  std::ifstream file(data_path(name));
   if (!file) throw base::Error("no vectors: " + name);
   return nlohmann::json::parse(file);
 }

@@ -11,6 +11,7 @@
 
 #include "base/errors.h"
 #include "base/files.h"
+#include "support/data_path.h"
 #include "support/skip.h"
 #include "support/temp_dir.h"
 #include "upkeep/retention.h"
@@ -153,7 +154,7 @@ TEST_F(ResticForget, TheSameSnapshotsStay) {
   compare("restic");
   // A newer one, where the tests of the engines have made their tree, or where one is named.
   const char* named = std::getenv("DAVIT_RESTIC_NEWER");
-  const std::string newer = named ? named : TESTDATA "/../../build/cache/debian-13/usr/bin/restic";
+  const std::string newer = named ? named : test::data_path("../../build/cache/debian-13/usr/bin/restic");
   std::error_code error;
   if (std::filesystem::exists(newer, error)) compare(newer);
 }
