@@ -47,6 +47,45 @@ TEST(Codec, ReturnsWhatItWasGivenAtEverySize) {
   }
 }
 
+TEST(Codec, KnowsWhatWouldNotBecomeSmaller) {
+  test::Stream random(7);
+  for (size_t size : {64 << 10, 65'537, 300'001, 1 << 20, 8 << 20})
+    for (int i = 0; i < 20; ++i) EXPECT_TRUE(is_incompressible(random.bytes(size))) << size;
+  EXPECT_FALSE(is_incompressible(random.bytes((64 << 10) - 1)));  // a look does not pay
+}
+
+TEST(Codec, TakesNothingForIncompressibleThatIsNot) {
+  test::Stream random(8);
+  constexpr size_t kSize = 1 << 20;
+  const auto gains = [](base::ByteView plain) {
+    return static_cast<double>(packed(plain).size()) < 0.97 * static_cast<double>(plain.size());
+  };
+  const auto expect_compressed = [&](const base::Bytes& plain, const std::string& what) {
+    ASSERT_TRUE(gains(plain)) << what;
+    EXPECT_FALSE(is_incompressible(plain)) << what;
+  };
+  expect_compressed(base::Bytes(kSize), "zeros");
+  // All bytes as frequent, and only the repetition tells.
+  for (size_t period : {1, 7, 255, 256, 257, 1000, 2047}) {
+    const base::Bytes unit = random.bytes(period);
+    base::Bytes plain(kSize);
+    for (size_t i = 0; i < kSize; ++i) plain[i] = period == 256 ? i & 255 : unit[i % period];
+    expect_compressed(plain, "period " + std::to_string(period));
+  }
+  base::Bytes plain = random.bytes(kSize);
+  for (auto& byte : plain) byte &= 0x7f;
+  expect_compressed(plain, "seven bits");
+  plain = random.bytes(kSize);
+  for (size_t i = 0; i < kSize; i += 16) plain[i] = 0;
+  expect_compressed(plain, "one byte in sixteen");
+  // A part of it is enough, wherever it lies.
+  for (size_t part = 0; part < 4; ++part) {
+    plain = random.bytes(kSize);
+    for (size_t i = part * kSize / 4; i < (part + 1) * kSize / 4; ++i) plain[i] &= 15;
+    expect_compressed(plain, "a quarter");
+  }
+}
+
 TEST(Codec, WritesNoLargerWindowAndNoChecksum) {
   const base::Bytes frame = packed(test::Stream(1).bytes(8 << 20));
   // RFC 8878, 3.1.1.1: magic, descriptor; without the single segment flag a window descriptor

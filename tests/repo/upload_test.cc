@@ -287,6 +287,20 @@ TEST(Upload, StoresWhatIsKnownWhereAsked) {
   EXPECT_EQ(repository->index().find_all(BlobType::data, id).size(), 2u);
 }
 
+TEST(Upload, StoresAsItIsWhatWouldNotBecomeSmaller) {
+  const auto content = test::random_bytes(100'000, 1);
+  for (const Compression compression : {Compression::automatic, Compression::max}) {
+    const auto repository = test::make_repository();
+    repository->set_compression(compression);
+    UploadSession session(*repository);
+    const Id id = session.save_blob(BlobType::data, content).id;
+    session.finish();
+    const BlobLocation where = *repository->index().find(BlobType::data, id);
+    EXPECT_EQ(where.plain_length == 0, compression == Compression::automatic);
+    EXPECT_EQ(repository->load_blob(BlobType::data, id), content);
+  }
+}
+
 TEST(Upload, ObeysTheCompressionThatWasChosen) {
   const auto content = test::compressible_bytes(100'000, 1);
   std::vector<uint32_t> lengths;

@@ -3,6 +3,8 @@
 #include <zstd.h>
 
 #include <algorithm>
+#include <array>
+#include <cstring>
 #include <memory>
 #include <new>
 
@@ -49,6 +51,38 @@ ZSTD_DCtx* decompressor() {
 
 size_t compress_bound(size_t plain_size_bytes) {
   return ZSTD_compressBound(plain_size_bytes);
+}
+
+bool is_incompressible(base::ByteView plain) {
+  constexpr size_t kSmallest = 64 << 10, kSample = 4 << 10, kDistance = 128 << 10;
+  if (plain.size() < kSmallest) return false;
+  const size_t samples = std::max<size_t>(4, plain.size() / kDistance);
+  const size_t step = (plain.size() - kSample) / (samples - 1);
+  std::array<std::array<uint32_t, 256>, 4> counts{};  // four, so that no count waits for another
+  std::array<uint64_t, 1024> seen{};
+  for (size_t i = 0; i < samples; ++i) {
+    const uint8_t* const sample = plain.data() + i * step;
+    for (size_t at = 0; at < kSample; at += 4) {
+      uint64_t word = 0;  // eight bytes, the last of which belong to the next word, too
+      std::memcpy(&word, sample + std::min(at, kSample - sizeof word), sizeof word);
+      for (size_t j = 0; j < 4; ++j) ++counts[j][sample[at + j]];
+      uint64_t& slot = seen[(word * 0x9e3779b97f4a7c15) >> 54];
+      if (slot == word && at + sizeof word <= kSample) return false;
+      slot = word;
+    }
+  }
+  // How far the frequencies are from all being the same: 0 where they are, and a Huffman code saves
+  // about an eleventh of it.
+  constexpr double kNothingToGain = 0.03;
+  const double total = static_cast<double>(samples * kSample);
+  double squares = 0;
+  for (size_t byte = 0; byte < 256; ++byte) {
+    double count = 0;
+    for (const auto& some : counts) count += some[byte];
+    squares += count * count;
+  }
+  const double chance = 256 / total;  // what randomness alone makes of it
+  return 256 * squares / (total * total) - 1 - chance < kNothingToGain;
 }
 
 void compress(base::ByteView plain, base::Bytes& append_to, int level) {

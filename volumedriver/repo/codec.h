@@ -23,6 +23,11 @@ void compress(base::ByteView plain, base::Bytes& append_to, int level = kDefault
 // What compress() may append at most.
 size_t compress_bound(size_t plain_size_bytes);
 
+// Whether compressing would hardly make it smaller, by a look at some of it: bytes that are all as
+// frequent, and nothing that repeats. False for what is small, where a look does not pay. What it
+// misses is what repeats at a distance of more than a few KiB only.
+bool is_incompressible(base::ByteView plain);
+
 // Fills `out` exactly. Throws Corrupt for a damaged frame or another size; never writes beyond
 // `out`.
 void decompress(base::ByteView frame, std::span<uint8_t> out);

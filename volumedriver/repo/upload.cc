@@ -73,6 +73,7 @@ struct UploadSession::State {
   void store_blobs(BlobType type, std::span<const Blob> blobs);
   // Appends it, sealed.
   void seal(const Content& content, bool compressed, Bytes& sealed);
+  bool is_to_compress(ByteView data) const;
   // Until so many bytes may go.
   void wait_turn(size_t bytes);
   void verify(BlobType type, const Id& id, bool compressed, ByteView sealed, size_t plain_size);
@@ -152,6 +153,19 @@ void UploadSession::State::seal(const Content& content, bool compressed, Bytes& 
   crypto::seal_in_place(repository.key(), std::span(sealed).subspan(begin));
 }
 
+// What would not become smaller is stored as it is, which also spares whoever reads it.
+bool UploadSession::State::is_to_compress(ByteView data) const {
+  switch (repository.compression()) {
+    case Compression::off:
+      return false;
+    case Compression::max:
+      return true;
+    case Compression::automatic:
+      break;
+  }
+  return !is_incompressible(data);
+}
+
 void UploadSession::State::wait_turn(size_t bytes) {
   if (!options.reserve) return;
   constexpr std::chrono::milliseconds kNap(100);  // how late a stop is seen
@@ -199,7 +213,7 @@ void UploadSession::State::store_blobs(BlobType type, std::span<const Blob> blob
     Bytes& bytes = lane.sealed->bytes;
     const size_t begin = bytes.size();
     const bool compressed = content.is_frame || type == BlobType::tree ||
-                            (!content.is_copy && repository.compression() != Compression::off);
+                            (!content.is_copy && is_to_compress(content.bytes));
     seal(content, compressed, bytes);
     const ByteView sealed = ByteView(bytes).subspan(begin);
     if (type == BlobType::tree || options.verify_data)
