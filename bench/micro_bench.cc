@@ -7,9 +7,13 @@
 #include "crypto/sha256_lanes.h"
 #include "repo/chunker.h"
 #include "repo/codec.h"
+#include "repo/index.h"
 #include "repo/index_file.h"
+#include "repo/open_packs.h"
 #include "repo/tree.h"
+#include "support/memory_store.h"
 #include "support/stream.h"
+#include "support/temp_dir.h"
 
 namespace davit {
 namespace {
@@ -216,6 +220,59 @@ void BM_IndexParse(benchmark::State& state) {
   count(state, json.size(), blobs.size());
 }
 BENCHMARK(BM_IndexParse)->Unit(benchmark::kMillisecond);
+
+// Sealed blobs into packs that grow in the store's memory, hashed there, header included. The
+// second argument: how many go in together.
+void BM_Pack(benchmark::State& state) {
+  const auto size = static_cast<size_t>(state.range(0)), lanes = static_cast<size_t>(state.range(1));
+  constexpr size_t kBytes = 64 << 20;
+  const base::Bytes sealed = test::Stream(1).bytes(size);
+  const repo::PackBlob blob{repo::BlobType::data, crypto::sha256(sealed), 0,
+                            static_cast<uint32_t>(size), 0};
+  const std::vector<repo::SealedBlobs> some(lanes, {sealed, std::span(&blob, 1)});
+  test::MemoryStore store;
+  const auto end = [](std::vector<std::unique_ptr<repo::GrowingPack>> packs) {
+    for (const auto& pack : packs) {
+      benchmark::DoNotOptimize(repo::encode_pack_header(pack->blobs));
+      benchmark::DoNotOptimize(pack->hash.finish());
+    }
+  };
+  for (auto _ : state) {
+    repo::OpenPacks packs(store, 16 << 20);
+    for (size_t done = 0; done < kBytes; done += size * lanes) end(packs.add(some));
+    end(packs.take_rests());
+  }
+  count(state, kBytes, kBytes / size);
+}
+BENCHMARK(BM_Pack)->ArgsProduct({{4096, 1 << 20}, {1, 3}})->Unit(benchmark::kMillisecond);
+
+// Whether a blob is known: the first argument says how many are, the second whether the index is a
+// mapped file, the third whether those that are asked for are in it.
+void BM_IndexLookUp(benchmark::State& state) {
+  const auto number = static_cast<size_t>(state.range(0));
+  const auto blobs = some_blobs(number);
+  const auto others = some_blobs(2 * number);
+  const test::TempDir directory;
+  repo::Index index;
+  if (state.range(1) != 0)
+    index.use_cache(directory / "index", blobs[0].id, {.blobs_in_memory = 0, .files_in_memory = 0},
+                    [] {});
+  std::vector<repo::IndexEntry> entries;
+  for (const auto& blob : blobs)
+    entries.push_back({blob.type, blob.id, {blobs[0].id, blob.offset_bytes, blob.length_bytes, 0}});
+  index.add_file(blobs[0].id, entries);
+  if (state.range(1) != 0) index.settle();
+  const size_t first = state.range(2) != 0 ? 0 : number;
+  size_t at = 0, found = 0;
+  for (auto _ : state) {
+    found += index.contains(repo::BlobType::data, others[first + at].id);
+    at = (at + 7919) % number;
+  }
+  const auto wanted = state.range(2) != 0 ? state.iterations() : 0;
+  if (static_cast<int64_t>(found) != static_cast<int64_t>(wanted)) state.SkipWithError("wrong answers");
+  count(state, 0);
+}
+BENCHMARK(BM_IndexLookUp)->ArgsProduct({{500'000}, {0, 1}, {0, 1}});
 
 }  // namespace
 }  // namespace davit
