@@ -82,12 +82,14 @@ struct GrowingPack {
   // Its name and where it lies from here on, in the store.
   base::Id put(store::Store& store) {
     if (!draft) hash.update(head);
-    const base::Id id = hash.finish();
+    store::Name name{store::Kind::data, hash.finish()};
+    name.trees = !blobs.empty() && blobs.front().type == BlobType::tree;
+    name.is_hash = true;
     if (draft)
-      draft->commit({store::Kind::data, id});
+      draft->commit(name);
     else
-      store.put({store::Kind::data, id}, base::ByteView(head));
-    return id;
+      store.put(name, base::ByteView(head));
+    return name.id;
   }
 
  private:

@@ -245,7 +245,9 @@ Id Repository::save_unpacked(Kind kind, base::ByteView json) const {
     throw base::Corrupt(std::string("a new ") + store::kind_name(kind) +
                         " file did not read back as it was written: memory or processor is faulty");
   const Id id = crypto::sha256(sealed);
-  store_->put({kind, id}, sealed);
+  Name name{kind, id};
+  name.is_hash = true;
+  store_->put(name, sealed);
   return id;
 }
 

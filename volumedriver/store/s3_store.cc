@@ -69,6 +69,12 @@ wire::BodySource source_of(std::span<const ByteView> pieces, uint64_t size_bytes
   return source;
 }
 
+base::Id hash_of(std::span<const ByteView> pieces) {
+  crypto::Sha256 hash;
+  for (const ByteView piece : pieces) hash.update(piece);
+  return hash.finish();
+}
+
 }  // namespace
 
 // One request, which may be sent more than once.
@@ -79,6 +85,7 @@ struct S3Store::Call {
   s3::Query query = {};
   std::vector<wire::Header> headers = {};
   std::span<const ByteView> body = {};
+  std::optional<base::Id> body_hash = {};  // where it is known
   // Of an answer that is no refusal; without a sink its body is in memory.
   const wire::BodySink* sink = nullptr;
   const wire::HeadSink* head = nullptr;
@@ -100,13 +107,9 @@ HttpResponse S3Store::send_once(const Call& call, const std::string& region, bas
                            ": set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY");
   const s3::Place place = s3::place_of(address_, options_.style, call.key);
   s3::Request request{call.method, place.host, place.path, call.query, call.headers};
-  crypto::Sha256 hash;
   uint64_t size_bytes = 0;
-  for (const ByteView piece : call.body) {
-    hash.update(piece);
-    size_bytes += piece.size();
-  }
-  const base::Id payload = hash.finish();
+  for (const ByteView piece : call.body) size_bytes += piece.size();
+  const base::Id payload = call.body_hash ? *call.body_hash : hash_of(call.body);
   request.headers.emplace_back("x-amz-content-sha256", payload.hex());
   // What was read from a file or typed may hold anything; a header may not.
   s3::sign(request, payload.hex(), options_.credentials(), {region}, now);
@@ -192,6 +195,8 @@ void S3Store::put(const Name& name, std::span<const ByteView> pieces) {
   Call call{"cannot write " + store::to_string(name) + " to " + describe(), "PUT",
             key_of(relative_path(name))};
   call.body = pieces;
+  // The server compares it with what arrives: so what was damaged since it was hashed is refused.
+  if (name.is_hash) call.body_hash = name.id;
   call.headers = {{"content-type", "application/octet-stream"}};
   // All other names are made of what is in the file, so that writing one again changes nothing.
   if (name.kind == Kind::config) call.headers.emplace_back("if-none-match", "*");

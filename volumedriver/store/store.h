@@ -36,6 +36,9 @@ struct Name {
   // Of data: the pack holds trees. No part of the name, but a hint that it is worth a place in a
   // cache.
   bool trees = false;
+  // Of what is put, likewise: the caller has just made the ID of these bytes, so that nobody has to
+  // hash them again.
+  bool is_hash = false;
   bool operator==(const Name& other) const { return kind == other.kind && id == other.id; }
 };
 std::string to_string(const Name& name);  // "index/1a2b3c4d…", for messages
