@@ -6,6 +6,10 @@
 
 namespace davit::store {
 
+bool is_local_url(const std::string& url) {
+  return url.starts_with('/') || url.starts_with("local:");
+}
+
 std::unique_ptr<Store> open_store(const std::string& url, const StoreOptions& options) {
   if (url.starts_with("s3:")) {
     S3Options s3;

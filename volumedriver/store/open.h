@@ -25,4 +25,7 @@ struct StoreOptions {
 // Throws UsageError on any other scheme, naming the known ones.
 std::unique_ptr<Store> open_store(const std::string& url, const StoreOptions& options = {});
 
+// Whether it names a directory of this machine.
+bool is_local_url(const std::string& url);
+
 }  // namespace davit::store

@@ -88,6 +88,10 @@ class Store {
   // called by the caller's thread only. Throws what get() and put() throw.
   virtual bool heal(const Name& name, const std::function<bool(base::ByteView)>& is_whole);
 
+  // Who is to prove what the store has, and not what this machine remembers of it, calls this first:
+  // copies of files of that kind that are kept beside the store are dropped.
+  virtual void forget_copies(Kind) {}
+
   // Whether nothing can be written now, nor removed: a file system that is mounted read-only. False
   // where that shows only when it is tried.
   virtual bool is_read_only() { return false; }

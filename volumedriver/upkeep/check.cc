@@ -29,6 +29,8 @@ class Checker {
 
   CheckReport run() {
     check_config_and_keys();
+    for (const store::Kind kind : {store::Kind::snapshot, store::Kind::index})
+      repository_.store().forget_copies(kind);
     // Snapshots before indexes, and those before packs, so that a backup that runs meanwhile is no
     // error.
     snapshots_ =

@@ -52,7 +52,8 @@ void read_blobs(const repo::Repository& repository, const BlobTable& table,
     bool is_read = true;
     try {
       range.resize(end - first.offset_bytes);
-      repository.store().get_range({store::Kind::data, table.packs()[first.pack].id},
+      const bool trees = table.type(records.front()) == repo::BlobType::tree;
+      repository.store().get_range({store::Kind::data, table.packs()[first.pack].id, trees},
                                    first.offset_bytes, range);
     } catch (const base::IoError& error) {
       if (error.transient()) throw;
