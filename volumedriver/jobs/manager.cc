@@ -7,6 +7,7 @@
 #include "jobs/forget.h"
 #include "jobs/ping.h"
 #include "jobs/references.h"
+#include "jobs/repository_cache.h"
 #include "jobs/restore_journal.h"
 
 namespace davit::jobs {
@@ -103,6 +104,10 @@ void Manager::sweep_caches() {
     for (const std::string& repository : base::list_directory(caches)) {
       const std::string directory = caches + "/" + repository;
       for (const std::string& file : base::list_directory(directory)) {
+        if (file == kCacheFiles) {
+          if (open && directory != current) base::remove_tree(directory + "/" + file);
+          continue;
+        }
         // The index and what is being written of it; a former repository's is of no more use.
         if (file.starts_with("index") && (!open || directory == current)) continue;
         if (!context_.registry.find_uuid(file.substr(0, file.find('.')))) base::remove_file(directory + "/" + file);

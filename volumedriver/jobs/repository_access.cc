@@ -10,6 +10,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "jobs/password.h"
+#include "jobs/repository_cache.h"
 #include "jobs/store_options.h"
 #include "store/open.h"
 
@@ -108,6 +109,7 @@ std::shared_ptr<repo::Repository> RepositoryAccess::get() {
     if (note.is_object()) noted_url = note.value("url", ""), noted_id = note.value("id", "");
   }
   std::shared_ptr<store::Store> store = store::open_store(url, store_options(settings_, data_directory_));
+  const auto cache = add_cache(store, url);
   std::shared_ptr<repo::Repository> repository;
   const bool embedded = url == embedded_path();
   if (embedded && noted_url.empty() && !store->find_size({store::Kind::config, {}})) {
@@ -135,6 +137,7 @@ std::shared_ptr<repo::Repository> RepositoryAccess::get() {
   }
   repository->set_compression(compression);
   repository->use_index_cache(cache_directory(data_directory_, *repository));
+  if (cache) begin_cache(*cache, settings_, data_directory_, *repository);
   if (noted_url != url || noted_id != repository->id().hex()) note_repository(url, repository->id());
   open_url_ = url;
   open_sources_ = std::move(source);
@@ -146,11 +149,14 @@ base::Id RepositoryAccess::init() {
   std::lock_guard one(opening_);
   const std::string url = this->url();
   std::shared_ptr<store::Store> store = store::open_store(url, store_options(settings_, data_directory_));
+  const auto cache = add_cache(store, url);
   make_password_if_missing(settings_, data_directory_);
   std::string source = describe_sources();
   store->prepare();
   std::shared_ptr<repo::Repository> repository = repo::Repository::init(store, password());
   repository->set_compression(repo::parse_compression(settings_.get("RESTIC_COMPRESSION")));
+  repository->use_index_cache(cache_directory(data_directory_, *repository));
+  if (cache) begin_cache(*cache, settings_, data_directory_, *repository);
   note_repository(url, repository->id());
   open_url_ = url;
   open_sources_ = std::move(source);

@@ -43,6 +43,9 @@ const std::vector<SettingSpec>& setting_specs() {
       {"AWS_REGION", "", T::text, false, false, "see AWS_DEFAULT_REGION"},
       {"DAVIT_S3_BUCKET_LOOKUP", "auto", T::text, false, false,
        "where requests name the bucket: path, dns (in the host's name), or auto, which is path"},
+      {"RESTIC_CACHE_DIR", "", T::text, false, false,
+       "where copies of a distant repository's indexes, snapshots and trees are kept; empty: DATA/cache"},
+      {"DAVIT_CACHE_SIZE", "2048", T::number, false, false, "of these copies, in MiB; 0: none are kept"},
       {"RESTIC_COMPRESSION", "auto", T::compression, false, false, "auto, off or max"},
       {"RESTIC_PACK_SIZE", "16", T::number, false, false, "size of a pack in MiB, 4 to 128"},
       {"TZ", "", T::zone, false, false, "zone in which schedules and retention count; empty: the host's"},
@@ -172,6 +175,8 @@ void Settings::validate(const SettingSpec& spec, const std::string& value) const
     case SettingType::number: {
       const int64_t number = parse_number(value, key);
       if (key == "RESTIC_PACK_SIZE" && (number < 4 || number > 128)) throw UsageError(key + ": from 4 to 128 MiB");
+      if (key == "DAVIT_CACHE_SIZE" && (number < 0 || number > 100'000'000))
+        throw UsageError(key + ": MiB, from 0 (no cache) to 100000000");
       if (key == "DAVIT_JOBS" && (number < 1 || number > 64)) throw UsageError(key + ": from 1 to 64");
       if (key == "DAVIT_LIMIT_UPLOAD" && (number < 0 || number > 1'000'000'000))
         throw UsageError(key + ": KiB/s, from 0 (no limit) to 1000000000");
@@ -201,6 +206,7 @@ void Settings::validate(const SettingSpec& spec, const std::string& value) const
     case SettingType::text:
       // Makes an object only; nothing is looked for there yet.
       if (key == "RESTIC_REPOSITORY") store::open_store(value);
+      if (key == "RESTIC_CACHE_DIR" && value.front() != '/') throw UsageError(key + ": an absolute path");
       if (key == "DAVIT_S3_BUCKET_LOOKUP") store::s3::parse_style(value);
       if (key == "DAVIT_PRIORITY" && value != "low" && value != "normal")
         throw UsageError(key + ": '" + value + "' is neither low nor normal");

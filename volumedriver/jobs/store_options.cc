@@ -51,7 +51,7 @@ store::StoreOptions store_options(const Settings& settings, const std::string& d
 
 std::string describe_store_options(const Settings& settings) {
   return region(settings) + "\n" + settings.get("DAVIT_S3_BUCKET_LOOKUP") + "\n" +
-         settings.get("RESTIC_CACERT");
+         settings.get("RESTIC_CACERT") + "\n" + settings.get("RESTIC_CACHE_DIR");
 }
 
 }  // namespace davit::jobs
