@@ -1,12 +1,14 @@
 #!/bin/bash
-# ceph.sh up DIR      a Ceph of one host (monitor, OSD in memory, S3 gateway) on free ports of loopback, everything in DIR
-# ceph.sh down DIR    ends it
+# ceph.sh up DIR [ADDRESS]   a Ceph of one host (monitor, OSD in memory, S3 gateway) on free ports of loopback, everything in DIR;
+#                            the gateway on ADDRESS, where one is given
+# ceph.sh down DIR           ends it
 #
 # DIR/s3 says where it is, one KEY=VALUE a line, when it answers. It also ends when the process that started it does. Needs Debian's
 # ceph-mon, ceph-osd, ceph-common and radosgw (scripts/packages.sh test); exit code 77 where they are missing. Hosts of buckets:
 # BUCKET.s3.localhost, which curl knows to be loopback.
 set -euo pipefail
-dir=${2:?usage: ceph.sh up|down DIR}
+dir=${2:?usage: ceph.sh up|down DIR [ADDRESS]}
+address=${3:-127.0.0.1}
 
 end() { # by the process numbers that were noted, once each is still the program that was started
   local file pid
@@ -31,8 +33,9 @@ rm -rf "$dir"
 mkdir -p "$dir"/{mon,osd,run,log}
 dir=$(realpath "$dir")
 read -r mon1 mon2 http https < <(python3 -c 'import socket
-all = [socket.create_server(("127.0.0.1", 0)) for _ in range(4)]
-print(*[s.getsockname()[1] for s in all])')
+import sys
+all = [socket.create_server((host, 0)) for host in ["127.0.0.1"] * 2 + [sys.argv[1]] * 2]
+print(*[s.getsockname()[1] for s in all])' "$address")
 fsid=$(cat /proc/sys/kernel/random/uuid)
 osd=$(cat /proc/sys/kernel/random/uuid)
 addresses="[v2:127.0.0.1:$mon2,v1:127.0.0.1:$mon1]"
@@ -65,7 +68,7 @@ log file = $dir/log/\$name.log
 mon data = $dir/mon
 osd data = $dir/osd
 osd heartbeat grace = 600
-rgw frontends = beast tcp_nodelay=1 endpoint=127.0.0.1:$http ssl_endpoint=127.0.0.1:$https ssl_certificate=$dir/server.pem ssl_private_key=$dir/server.key
+rgw frontends = beast tcp_nodelay=1 endpoint=$address:$http ssl_endpoint=$address:$https ssl_certificate=$dir/server.pem ssl_private_key=$dir/server.key
 rgw dns name = s3.localhost
 rgw run sync thread = false
 rgw enable gc threads = false
@@ -87,7 +90,7 @@ give_up() {
 trap 'give_up "Ceph did not start (line $LINENO)"' ERR
 
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 -subj /CN=davit-test -keyout "$dir/server.key" \
-  -out "$dir/server.pem" -addext 'subjectAltName=IP:127.0.0.1,DNS:localhost,DNS:s3.localhost,DNS:*.s3.localhost' 2>/dev/null
+  -out "$dir/server.pem" -addext "subjectAltName=IP:$address,DNS:localhost,DNS:s3.localhost,DNS:*.s3.localhost" 2>/dev/null
 ceph-authtool -C "$dir/keyring" -g -n mon. --cap mon 'allow *' >/dev/null
 ceph-authtool "$dir/keyring" -g -n client.admin --cap mon 'allow *' --cap osd 'allow *' --cap mgr 'allow *' >/dev/null
 ceph-authtool "$dir/keyring" -g -n osd.0 --cap mon 'allow profile osd' --cap osd 'allow *' --cap mgr 'allow profile osd' >/dev/null
@@ -106,7 +109,7 @@ user davit
 user stranger
 start radosgw -n client.admin
 for ((i = 0; i < 300; i++)); do
-  if curl -fs -m 2 "http://127.0.0.1:$http/" >/dev/null; then break; fi
+  if curl -fs -m 2 "http://$address:$http/" >/dev/null; then break; fi
   [ $i -lt 299 ] || give_up "the S3 gateway does not answer"
   sleep 0.1
 done
@@ -114,8 +117,8 @@ done
 owner=$PPID
 (while kill -0 "$owner" 2>/dev/null; do sleep 2; done; end) >/dev/null 2>&1 </dev/null &
 cat >"$dir/s3.new" <<C
-HTTP=127.0.0.1:$http
-HTTPS=127.0.0.1:$https
+HTTP=$address:$http
+HTTPS=$address:$https
 NAMED=s3.localhost:$http
 CA=$dir/server.pem
 C
