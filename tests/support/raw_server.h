@@ -34,6 +34,8 @@ class RawServer {
     bool answer(int status, std::string_view body, std::string_view more_headers = {});
     // Waits until the client closes.
     void wait_for_end();
+    // For who speaks no HTTP; nothing has been read from it yet.
+    int fd() const { return fd_; }
 
    private:
     bool fill();
