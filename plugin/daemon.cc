@@ -83,7 +83,8 @@ class Installed {
     if (settings_.origin("RESTIC_PASSWORD") == "environment")
       spdlog::warn("the repository's password is in the environment, where `docker plugin inspect` shows it: put it "
                    "into a file and set RESTIC_PASSWORD_FILE");
-    for (const std::string key : {"AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"})
+    for (const std::string key : {"AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "DAVIT_SFTP_KEY_PASSPHRASE",
+                                  "RESTIC_REST_PASSWORD"})
       if (settings_.origin(key) == "environment")
         spdlog::warn("{} is in the environment, where `docker plugin inspect` shows it: put it into a file and set "
                      "{}_FILE", key, key);

@@ -5,16 +5,16 @@
 # starts nor enables a service: what a new package brings (an engine, a registry) stays off until its owner turns it on.
 set -euo pipefail
 
-build=(g++ cmake ninja-build ccache pkg-config git make python3 libcli11-dev libspdlog-dev libcurl4-openssl-dev libboost-dev
+build=(g++ cmake ninja-build ccache pkg-config git make python3 libcli11-dev libspdlog-dev libcurl4-openssl-dev libssh2-1-dev libboost-dev
   nlohmann-json3-dev libzstd-dev libssl-dev libbtrfsutil-dev libpugixml-dev libgtest-dev
   libgmock-dev libbenchmark-dev ca-certificates tzdata)
 test=(restic docker.io docker-registry docker-compose podman conmon runc crun iptables iproute2 busybox-static debootstrap
   debian-archive-keyring btrfs-progs xfsprogs e2fsprogs attr acl jq uidmap fuse-overlayfs slirp4netns zstd borgbackup
-  ceph-mon ceph-osd ceph-common radosgw openssl curl util-linux ca-certificates tzdata)
+  ceph-mon ceph-osd ceph-common radosgw openssh-server openssh-client rclone openssl curl util-linux ca-certificates tzdata)
 format=(clang-format)
 services=(docker.service docker.socket containerd.service docker-registry.service podman.socket podman.service
   podman-auto-update.timer podman-restart.service ceph.target ceph-mon.target ceph-osd.target ceph-radosgw.target
-  ceph-crash.service rbdmap.service)
+  ceph-crash.service rbdmap.service ssh.service ssh.socket)
 
 # An engine, a client or a compose that did not come from these packages serves as well, and is not replaced.
 present() {

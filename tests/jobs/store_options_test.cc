@@ -48,6 +48,29 @@ TEST_F(StoreOptionsTest, KeysComeFromTheEnvironmentOrFromFilesThatMayChange) {
       "here");
 }
 
+TEST_F(StoreOptionsTest, SftpAndRestServersAreReachedWithWhatFilesHold) {
+  const Settings plain = make({});
+  store::StoreOptions options = store_options(plain, "/data");
+  EXPECT_EQ(options.sftp_key_file, "/data/secrets/sftp-key");
+  EXPECT_EQ(options.sftp_known_hosts_file, "/data/secrets/known_hosts");
+  EXPECT_EQ(options.sftp_passphrase(), "");
+  EXPECT_EQ(options.rest_login().user, "");
+  EXPECT_EQ(options.rest_login().password, "");
+  const Settings settings = make({{"DAVIT_SFTP_KEY_FILE", "/key"},
+                                  {"DAVIT_SFTP_KNOWN_HOSTS_FILE", "/known"},
+                                  {"DAVIT_SFTP_KEY_PASSPHRASE_FILE", file("phrase", "two words\n")},
+                                  {"RESTIC_REST_USERNAME", "me"},
+                                  {"RESTIC_REST_PASSWORD_FILE", file("password", " hunter2\r\n")}});
+  options = store_options(settings, "/data");
+  EXPECT_EQ(options.sftp_key_file, "/key");
+  EXPECT_EQ(options.sftp_known_hosts_file, "/known");
+  EXPECT_EQ(options.sftp_passphrase(), "two words");
+  EXPECT_EQ(options.rest_login().user, "me");
+  EXPECT_EQ(options.rest_login().password, " hunter2");
+  EXPECT_NE(describe_store_options(plain), describe_store_options(settings));
+  EXPECT_THAT(describe_store_options(settings), Not(HasSubstr("hunter2")));
+}
+
 TEST_F(StoreOptionsTest, WhatIsMissingIsNamed) {
   const auto words = [&](std::map<std::string, std::string> environment) -> std::string {
     const Settings settings = make(std::move(environment));
@@ -77,6 +100,8 @@ TEST_F(StoreOptionsTest, TheFileTakesNoSecret) {
   Settings settings = make({});
   EXPECT_THROW(settings.set("AWS_SECRET_ACCESS_KEY", "hunter2"), UsageError);
   EXPECT_THROW(settings.set("AWS_SESSION_TOKEN", "hunter2"), UsageError);
+  EXPECT_THROW(settings.set("RESTIC_REST_PASSWORD", "hunter2"), UsageError);
+  EXPECT_THROW(settings.set("DAVIT_SFTP_KEY_PASSPHRASE", "hunter2"), UsageError);
   EXPECT_NO_THROW(settings.set("AWS_SECRET_ACCESS_KEY_FILE", "/file"));
   EXPECT_NO_THROW(settings.set("RESTIC_REPOSITORY", "s3:http://127.0.0.1:1/bucket"));
 }

@@ -13,6 +13,7 @@
 #include "jobs/watch.h"
 #include "repo/keyring.h"
 #include "repo/lock.h"
+#include "store/open.h"
 
 namespace davit::jobs {
 
@@ -119,7 +120,7 @@ Status Manager::status() {
   status.version = context_.version;
   status.installation = context_.repository.identity().host;
   status.host = context_.host();
-  status.repository = context_.repository.url();
+  status.repository = store::shown_url(context_.repository.url());
   status.password_generated = context_.repository.password_generated();
   std::vector<SnapshotInfo> all;
   try {
@@ -146,7 +147,7 @@ Status Manager::status() {
 std::map<std::string, std::string> Manager::status_of(const Volume& volume) {
   std::map<std::string, std::string> status;
   status["state"] = volumes::state_name(volume.state);
-  status["repository"] = context_.repository.url();
+  status["repository"] = store::shown_url(context_.repository.url());
   status["schedule"] = context_.schedule(volume.options);
   status["retention"] = context_.policy(volume.options).to_string();
   const auto& last = volume.last_backup;
@@ -284,6 +285,7 @@ std::vector<SettingValue> Manager::settings() {
   for (const auto& spec : setting_specs()) {
     std::string value = context_.settings.get(spec.key);
     if (spec.secret && !value.empty()) value = "********";
+    if (std::string_view(spec.key) == "RESTIC_REPOSITORY") value = store::shown_url(value);
     values.push_back({spec.key, value, context_.settings.origin(spec.key), spec.description});
   }
   return values;

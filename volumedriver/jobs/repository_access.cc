@@ -84,7 +84,7 @@ bool RepositoryAccess::password_generated() const {
 void RepositoryAccess::note_repository(const std::string& url, const base::Id& id) const {
   // A record of what was once found there, so that a repository that vanishes is never taken for a new one.
   base::make_directories(data_directory_ + "/state");
-  const nlohmann::json note = {{"url", url}, {"id", id.hex()}};
+  const nlohmann::json note = {{"url", store::shown_url(url)}, {"id", id.hex()}};
   base::write_file_atomic(marker_path(), base::as_bytes(note.dump() + "\n"));
 }
 
@@ -103,6 +103,7 @@ std::shared_ptr<repo::Repository> RepositoryAccess::get() {
   // What is open is not what is meant any more.
   open_.lock()->reset();
 
+  const std::string shown = store::shown_url(url);
   std::string noted_url, noted_id;
   if (const auto bytes = base::find_file(marker_path())) {
     const auto note = nlohmann::json::parse(base::as_text(*bytes), nullptr, false);
@@ -125,20 +126,20 @@ std::shared_ptr<repo::Repository> RepositoryAccess::get() {
     try {
       repository = repo::Repository::open(store, password());
     } catch (const base::NoRepository&) {
-      if (noted_url == url)
+      if (noted_url == shown)
         throw base::NoRepository("the repository " + store->describe() + " was there before and is gone: is its file "
                                  "system mounted? (To begin a new one: davit init)");
       throw base::NoRepository("there is no repository at " + store->describe() + ": check RESTIC_REPOSITORY, or make "
                                "one with `davit init`");
     }
-    if (noted_url == url && noted_id != repository->id().hex())
+    if (noted_url == shown && noted_id != repository->id().hex())
       spdlog::warn("the repository at {} is another one than before ({}, was {})", store->describe(),
                    repository->id().short_hex(), noted_id.substr(0, 8));
   }
   repository->set_compression(compression);
   repository->use_index_cache(cache_directory(data_directory_, *repository));
   if (cache) begin_cache(*cache, settings_, data_directory_, *repository);
-  if (noted_url != url || noted_id != repository->id().hex()) note_repository(url, repository->id());
+  if (noted_url != shown || noted_id != repository->id().hex()) note_repository(url, repository->id());
   open_url_ = url;
   open_sources_ = std::move(source);
   *open_.lock() = repository;

@@ -1,5 +1,5 @@
-// What the settings say about reaching a repository's store: AWS_… and RESTIC_CACERT, as restic and
-// the AWS SDK have them.
+// What the settings say about reaching a repository's store: AWS_…, RESTIC_REST_… and RESTIC_CACERT, as restic and
+// the AWS SDK have them, and DAVIT_SFTP_….
 #pragma once
 
 #include <string>
@@ -16,5 +16,9 @@ store::StoreOptions store_options(const Settings& settings, const std::string& d
 
 // Changes when a store must be opened anew. Holds no secret.
 std::string describe_store_options(const Settings& settings);
+
+// Where the key for an SFTP server and the keys of such servers are, unless the settings name other files.
+std::string default_sftp_key_file(const std::string& data_directory);
+std::string default_known_hosts_file(const std::string& data_directory);
 
 }  // namespace davit::jobs

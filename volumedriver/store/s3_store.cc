@@ -1,11 +1,8 @@
 #include "store/s3_store.h"
 
-#include <algorithm>
-#include <charconv>
-#include <cstring>
-
 #include "base/errors.h"
 #include "crypto/sha256.h"
+#include "store/http_bodies.h"
 #include "store/layout.h"
 #include "store/s3/answers.h"
 #include "store/s3/explain.h"
@@ -21,52 +18,8 @@ using wire::HttpResponse;
 constexpr size_t kMaxAnswer = 16 << 20;  // a page of a listing is some hundred KiB
 constexpr const char* kFirstRegion = "us-east-1";
 
-std::optional<uint64_t> parse_number(std::string_view text) {
-  uint64_t number = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return number;
-}
-
-std::optional<uint64_t> content_length(const HttpResponse& answer) {
-  const auto value = answer.find_header("content-length");
-  return value ? parse_number(*value) : std::nullopt;
-}
-
-// "bytes 200-299/1000" -> 200
-std::optional<uint64_t> first_of_range(const HttpResponse& answer) {
-  const auto value = answer.find_header("content-range");
-  if (!value || !value->starts_with("bytes ")) return std::nullopt;
-  const std::string_view text = std::string_view(*value).substr(6);
-  return parse_number(text.substr(0, text.find('-')));
-}
-
 bool is_absent(const HttpResponse& answer) {
   return answer.status == 404 && s3::parse_refusal(answer.body).code == "NoSuchKey";
-}
-
-// The pieces one after another, as often as it takes.
-wire::BodySource source_of(std::span<const ByteView> pieces, uint64_t size_bytes) {
-  struct Position {
-    size_t piece = 0, offset = 0;
-  };
-  const auto at = std::make_shared<Position>();
-  wire::BodySource source;
-  source.size_bytes = size_bytes;
-  source.rewind = [at] { *at = {}; };
-  source.read = [at, pieces](std::span<uint8_t> out) {
-    size_t done = 0;
-    while (done < out.size() && at->piece < pieces.size()) {
-      const ByteView rest = pieces[at->piece].subspan(at->offset);
-      const size_t count = std::min(rest.size(), out.size() - done);
-      if (count > 0) std::memcpy(out.data() + done, rest.data(), count);
-      done += count;
-      at->offset += count;
-      if (count == rest.size()) *at = {at->piece + 1, 0};
-    }
-    return done;
-  };
-  return source;
 }
 
 base::Id hash_of(std::span<const ByteView> pieces) {
@@ -107,8 +60,6 @@ HttpResponse S3Store::send_once(const Call& call, const std::string& region, bas
                            ": set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY");
   const s3::Place place = s3::place_of(address_, options_.style, call.key);
   s3::Request request{call.method, place.host, place.path, call.query, call.headers};
-  uint64_t size_bytes = 0;
-  for (const ByteView piece : call.body) size_bytes += piece.size();
   const base::Id payload = call.body_hash ? *call.body_hash : hash_of(call.body);
   request.headers.emplace_back("x-amz-content-sha256", payload.hex());
   // What was read from a file or typed may hold anything; a header may not.
@@ -120,7 +71,7 @@ HttpResponse S3Store::send_once(const Call& call, const std::string& region, bas
   message.url =
       address_.scheme + "://" + place.host + place.path + (query.empty() ? "" : "?" + query);
   message.headers = std::move(request.headers);
-  if (call.method == "PUT") message.body_source = source_of(call.body, size_bytes);
+  if (call.method == "PUT") message.body_source = body_of(call.body);
   message.deadlines = options_.deadlines;
   message.max_body_bytes = kMaxAnswer;
   try {
@@ -222,20 +173,9 @@ std::unique_ptr<Draft> S3Store::begin_draft(Kind kind, size_t expected_bytes) {
 }
 
 base::Bytes S3Store::get(const Name& name, uint64_t max_bytes) {
-  base::Bytes bytes;
-  const auto refuse = [&] {
-    throw base::Corrupt(store::to_string(name) + " is larger than " + base::human_size(max_bytes));
-  };
-  const wire::HeadSink head = [&](const HttpResponse& answer) {
-    if (!answer.ok()) return;
-    const uint64_t size_bytes = content_length(answer).value_or(0);
-    if (size_bytes > max_bytes) refuse();
-    bytes.reserve(size_bytes);
-  };
-  const wire::BodySink sink = [&](ByteView part) {
-    if (part.size() > max_bytes - bytes.size()) refuse();
-    base::append(bytes, part);
-  };
+  WholeBody body(name, max_bytes);
+  const wire::HeadSink head = body.head();
+  const wire::BodySink sink = body.sink();
   Call call{"cannot read " + store::to_string(name) + " from " + describe(), "GET",
             key_of(relative_path(name))};
   call.sink = &sink;
@@ -243,7 +183,7 @@ base::Bytes S3Store::get(const Name& name, uint64_t max_bytes) {
   const HttpResponse answer = send(call);
   if (is_absent(answer)) throw base::NotFound("the repository has no " + store::to_string(name));
   if (!answer.ok()) fail(call, answer);
-  return bytes;
+  return body.take();
 }
 
 void S3Store::get_range(const Name& name, uint64_t offset, std::span<uint8_t> out) {
@@ -257,34 +197,19 @@ void S3Store::get_range(const Name& name, uint64_t offset, std::span<uint8_t> ou
     if (offset > *size_bytes || !out.empty()) too_short();
     return;
   }
-  uint64_t at = 0;  // in the file, of the next byte that comes
-  size_t done = 0;
-  const wire::HeadSink head = [&](const HttpResponse& answer) {
-    // A server that does not know ranges sends the whole file.
-    at = answer.status == 206 ? first_of_range(answer).value_or(offset) : 0;
-    done = 0;
-  };
-  const wire::BodySink sink = [&](ByteView part) {
-    const uint64_t wanted = offset + done;
-    if (wanted >= at && wanted - at < part.size() && done < out.size()) {
-      const ByteView rest = part.subspan(static_cast<size_t>(wanted - at));
-      const size_t count = std::min(rest.size(), out.size() - done);
-      std::memcpy(out.data() + done, rest.data(), count);
-      done += count;
-    }
-    at += part.size();
-  };
+  RangeOfBody range(offset, out);
+  const wire::HeadSink head = range.head();
+  const wire::BodySink sink = range.sink();
   Call call{"cannot read " + store::to_string(name) + " from " + describe(), "GET",
             key_of(relative_path(name))};
-  call.headers = {
-      {"range", "bytes=" + std::to_string(offset) + "-" + std::to_string(offset + out.size() - 1)}};
+  call.headers = {range.header()};
   call.sink = &sink;
   call.head = &head;
   const HttpResponse answer = send(call);
   if (is_absent(answer)) throw base::NotFound("the repository has no " + store::to_string(name));
   if (answer.status == 416) too_short();
   if (!answer.ok()) fail(call, answer);
-  if (done < out.size()) too_short();
+  if (!range.is_whole()) too_short();
 }
 
 std::optional<uint64_t> S3Store::find_size(const Name& name) {

@@ -124,6 +124,13 @@ bool is_http_url(const std::string& url);
 std::string masked_url(const std::string& url);
 // Only scheme, host and port, for URLs whose path is a secret: "https://hc-ping.com/…".
 std::string masked_path_url(const std::string& url);
+struct HttpUrl {
+  std::string place;           // without user, password, query and fragment: "https://host:8000/a/b"
+  std::string user, password;  // decoded; "": it has none
+  bool has_query = false;      // or a fragment
+};
+// Nothing where is_http_url() is false.
+std::optional<HttpUrl> parse_http_url(const std::string& url);
 // Percent-encodes all but unreserved characters (A-Z a-z 0-9 - . _ ~).
 std::string percent_encode(std::string_view text);
 

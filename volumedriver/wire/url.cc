@@ -21,9 +21,9 @@ Url parse(const std::string& text) {
   return url;
 }
 
-std::string part(const Url& url, CURLUPart which) {
+std::string part(const Url& url, CURLUPart which, unsigned flags = 0) {
   char* text = nullptr;
-  if (curl_url_get(url.get(), which, &text, 0) != CURLUE_OK) return {};
+  if (curl_url_get(url.get(), which, &text, flags) != CURLUE_OK) return {};
   std::string result = text;
   curl_free(text);
   return result;
@@ -55,6 +55,15 @@ std::string masked_url(const std::string& text) {
 std::string masked_path_url(const std::string& text) {
   const Url url = parse(text);
   return url ? origin(url, "") + "/…" : "(no URL)";
+}
+
+std::optional<HttpUrl> parse_http_url(const std::string& text) {
+  if (!is_http_url(text)) return std::nullopt;
+  const Url url = parse(text);
+  return HttpUrl{origin(url, "") + part(url, CURLUPART_PATH),
+                 part(url, CURLUPART_USER, CURLU_URLDECODE),
+                 part(url, CURLUPART_PASSWORD, CURLU_URLDECODE),
+                 !part(url, CURLUPART_QUERY).empty() || !part(url, CURLUPART_FRAGMENT).empty()};
 }
 
 std::string percent_encode(std::string_view text) {
