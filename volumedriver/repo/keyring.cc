@@ -29,8 +29,11 @@ std::vector<Id> key_ids(store::Store& store) {
 }
 
 KeyFile load_key(store::Store& store, const Id& id) {
-  const Bytes json = store.get({Kind::key, id}, kMaxKeyFile);
-  if (crypto::sha256(json) != id) throw base::Corrupt("key " + id.hex() + " has another hash");
+  const store::Name name{Kind::key, id};
+  const auto is_whole = [&](base::ByteView bytes) { return crypto::sha256(bytes) == id; };
+  Bytes json = store.get(name, kMaxKeyFile);
+  if (!is_whole(json) && store.heal(name, is_whole)) json = store.get(name, kMaxKeyFile);
+  if (!is_whole(json)) throw base::Corrupt("key " + id.hex() + " has another hash");
   return parse_key_file(json);
 }
 

@@ -139,6 +139,10 @@ std::unique_ptr<Repository> Repository::open(std::shared_ptr<store::Store> store
   return std::make_unique<Repository>(std::move(store), config, key.master, key.id);
 }
 
+std::unique_ptr<Repository> Repository::in(std::shared_ptr<store::Store> other) const {
+  return std::make_unique<Repository>(std::move(other), config_, key_, key_id_);
+}
+
 // ---- blobs
 
 void Repository::load_blob_from(const BlobLocation& location, BlobType type, const Id& id,
@@ -146,7 +150,11 @@ void Repository::load_blob_from(const BlobLocation& location, BlobType type, con
   try {
     read_copy(location, type, id, out);
   } catch (const base::Corrupt&) {
-    if (!heal({Kind::data, location.pack, type == BlobType::tree})) throw;
+    if (!heal({.kind = Kind::data,
+               .id = location.pack,
+               .trees = type == BlobType::tree,
+               .any_copy = true}))
+      throw;
     read_copy(location, type, id, out);
   }
 }
@@ -160,8 +168,11 @@ void Repository::read_copy(const BlobLocation& location, BlobType type, const Id
     throw base::Corrupt(where() + " has an impossible length in the index");
   const ReadBuffer buffer(location.length);
   try {
-    store_->get_range({Kind::data, location.pack, type == BlobType::tree}, location.offset,
-                      buffer.bytes);
+    store_->get_range({.kind = Kind::data,
+                       .id = location.pack,
+                       .trees = type == BlobType::tree,
+                       .any_copy = true},
+                      location.offset, buffer.bytes);
   } catch (const base::NotFound&) {
     throw base::Corrupt(where() + " cannot be read: the pack is missing");
   } catch (const base::Corrupt&) {

@@ -41,6 +41,9 @@ class Repository {
   static std::unique_ptr<Repository> open(std::shared_ptr<store::Store> store,
                                           std::string_view password);
 
+  // The same repository in another store, which has the same files or is to have them: a mirror.
+  std::unique_ptr<Repository> in(std::shared_ptr<store::Store> other) const;
+
   const base::Id& id() const { return config_.id; }
   const ConfigFile& config() const { return config_; }
   const crypto::Key& key() const { return key_; }

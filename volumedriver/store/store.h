@@ -39,6 +39,9 @@ struct Name {
   // Of what is put, likewise: the caller has just made the ID of these bytes, so that nobody has to
   // hash them again.
   bool is_hash = false;
+  // Of data, likewise: whoever reads verifies what it gets, so that any copy will do and the nearest
+  // is the best. Without it a store reads the copy that counts.
+  bool any_copy = false;
   bool operator==(const Name& other) const { return kind == other.kind && id == other.id; }
 };
 std::string to_string(const Name& name);  // "index/1a2b3c4d…", for messages
