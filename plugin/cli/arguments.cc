@@ -162,6 +162,18 @@ void add_repository_commands(CLI::App& app, Arguments& arguments) {
   unlock->add_flag("--remove-all", arguments.remove_all,
                    "All locks, also those that seem to be in use");
 
+  CLI::App* mirrors = app.add_subcommand("mirrors", "Show the mirrors of the repository");
+  mirrors->fallthrough()->require_subcommand(0, 1);
+  mirrors->final_callback([&arguments] {
+    if (arguments.command.empty()) arguments.command = "mirrors";
+  });
+  add_command(*mirrors, arguments, "sync", "Bring them up to date now");
+  CLI::App* accept = add_command(*mirrors, arguments, "accept",
+                                 "Fill one anew that was seen before and is empty now");
+  accept->add_option("mirror", arguments.name, "As 'davit mirrors' calls it")
+      ->required()
+      ->type_name("MIRROR");
+
   CLI::App* key = app.add_subcommand("key", "Manage the passwords of the repository");
   key->fallthrough()->require_subcommand(1);
   add_command(*key, arguments, "list", "List them");

@@ -101,6 +101,11 @@ Request make_request(const Arguments& arguments, const Interrupt& interrupt) {
     put(body, "read_data", arguments.read_data);
   } else if (command == "unlock") {
     put(body, "all", arguments.remove_all);
+  } else if (command == "mirrors sync") {
+    request.path = "/v1/mirrors-sync";
+  } else if (command == "mirrors accept") {
+    request.path = "/v1/mirrors-accept";
+    body["mirror"] = arguments.name;
   } else if (command == "key list") {
     request.path = "/v1/key-list";
   } else if (command == "key add" || command == "key passwd") {
@@ -114,7 +119,7 @@ Request make_request(const Arguments& arguments, const Interrupt& interrupt) {
   } else if (command == "version") {
     request.method = "GET";
   }
-  return request;  // status, init: no fields
+  return request;  // status, init, mirrors: no fields
 }
 
 }  // namespace davit::cli

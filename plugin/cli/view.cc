@@ -18,6 +18,8 @@ std::unique_ptr<View> make_view(const Screen& screen, const Arguments& arguments
   if (command == "forget") return make_forget_view(screen, arguments.dry_run);
   if (command == "unlock") return make_unlock_view(screen);
   if (command == "init") return make_done_view(screen, "made the repository {id}");
+  if (command == "mirrors" || command == "mirrors sync") return make_mirrors_view(screen);
+  if (command == "mirrors accept") return make_done_view(screen, name + " will be filled anew");
   if (command == "key list") return make_keys_view(screen);
   if (command == "key export") return make_password_view(screen);
   if (command == "key add") return make_done_view(screen, "added the key {id}");

@@ -44,6 +44,7 @@ std::unique_ptr<View> make_points_view(const Screen& screen);
 std::unique_ptr<View> make_ls_view(const Screen& screen, bool long_format);
 std::unique_ptr<View> make_forget_view(const Screen& screen, bool dry_run);
 std::unique_ptr<View> make_keys_view(const Screen& screen);
+std::unique_ptr<View> make_mirrors_view(const Screen& screen);
 std::unique_ptr<View> make_password_view(const Screen& screen);
 std::unique_ptr<View> make_unlock_view(const Screen& screen);
 std::unique_ptr<View> make_settings_view(const Screen& screen);

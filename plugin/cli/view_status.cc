@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "base/bytes.h"
+#include "cli/mirror_table.h"
 #include "cli/table.h"
 #include "cli/view.h"
 
@@ -23,9 +24,12 @@ class StatusView : public View {
       removed(message);
     else if (type == "container")
       container(message);
+    else if (type == "mirror")
+      mirrors_.add(message, screen_);
   }
   int finish(int exit_code) override {
     screen_.out.write(head_);
+    if (!mirrors_.empty()) screen_.out.write("\n" + mirrors_.render(screen_));
     if (!table_.empty())
       screen_.out.write("\n" + table_.render(screen_.out));
     else if (exit_code == 0 && !screen_.quiet)
@@ -68,6 +72,7 @@ class StatusView : public View {
       note(Colour::red, "", "the last prune failed: " + printable(error));
     if (const std::string error = text(message, "engine_error"); !error.empty())
       note(Colour::red, "", "containers are not saved: " + printable(error));
+    for (const std::string& repair : texts(message, "repairs")) note(Colour::yellow, "", printable(repair));
     if (flag(message, "password_generated"))
       note(Colour::yellow, "",
            "the repository's password was made here and exists nowhere else; keep a copy: davit "
@@ -189,6 +194,7 @@ class StatusView : public View {
 
   const Screen screen_;
   std::string head_, notes_;
+  MirrorTable mirrors_;
   Table table_{{{"VOLUME"},
                 {"STATE"},
                 {"LAST BACKUP"},

@@ -104,6 +104,7 @@ int list_files(Operations& operations, const Request& request, Output& output, s
 int status(Operations& operations, const Request&, Output& output, std::stop_token) {
   const jobs::Status status = operations.status();
   output.send(daemon_message(status));
+  for (const auto& mirror : status.mirrors) output.send(mirror_message(mirror));
   for (const auto& volume : status.volumes) output.send(volume_message(volume, false));
   for (const auto& volume : status.removed) output.send(volume_message(volume, true));
   for (const auto& container : status.containers) output.send(container_message(container));
@@ -194,6 +195,25 @@ int unlock(Operations& operations, const Request& request, Output& output, std::
   return kDone;
 }
 
+int mirrors(Operations& operations, const Request&, Output& output, std::stop_token) {
+  for (const auto& mirror : operations.mirrors()) output.send(mirror_message(mirror));
+  return kDone;
+}
+
+int sync_mirrors(Operations& operations, const Request&, Output& output, std::stop_token stop) {
+  int exit_code = kDone;
+  for (const auto& mirror : operations.sync_mirrors(emit_to(output), stop)) {
+    output.send(mirror_message(mirror));
+    if (mirror.state != "in sync") exit_code = kFailed;
+  }
+  return exit_code;
+}
+
+int accept_mirror(Operations& operations, const Request& request, Output&, std::stop_token) {
+  operations.accept_mirror(request.get_text("mirror"));
+  return kDone;
+}
+
 int settings(Operations& operations, const Request&, Output& output, std::stop_token) {
   for (const auto& setting : operations.settings()) output.send(setting_message(setting));
   return kDone;
@@ -235,6 +255,9 @@ const std::vector<Command>& commands() {
       {"key-export", Runs::here, {}, key_export},
       {"locks", Runs::here, {}, locks},
       {"unlock", Runs::here, {"all"}, unlock},
+      {"mirrors", Runs::here, {}, mirrors},
+      {"mirrors-sync", Runs::with_client, {}, sync_mirrors},
+      {"mirrors-accept", Runs::here, {"mirror"}, accept_mirror},
       {"settings", Runs::here, {}, settings},
       {"set-setting", Runs::here, {"key", "value"}, set_setting},
       {"set-volume-option", Runs::here, {"volume", "key", "value"}, set_volume_option},

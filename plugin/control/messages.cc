@@ -281,6 +281,7 @@ Message daemon_message(const jobs::Status& status) {
   put_time(message, "next_prune", status.next_prune);
   put_text(message, "last_prune_error", status.last_prune_error);
   put_text(message, "engine_error", status.engine_error);
+  if (!status.repairs.empty()) message["repairs"] = status.repairs;
   return message;
 }
 
@@ -324,6 +325,20 @@ Message check_message(const upkeep::CheckReport& report) {
           {"blobs", report.blobs},
           {"packs", report.packs},
           {"bytes_read", report.bytes_read}};
+}
+
+Message mirror_message(const jobs::MirrorStatus& mirror) {
+  Message message{{"message_type", "mirror"},
+                  {"mirror", mirror.place},
+                  {"append_only", mirror.append_only},
+                  {"state", mirror.state}};
+  put_time(message, "in_sync", mirror.in_sync);
+  put_time(message, "away_since", mirror.away_since);
+  message["behind_files"] = mirror.behind_files;
+  message["behind_bytes"] = mirror.behind_bytes;
+  put_text(message, "error", mirror.error);
+  put_text(message, "note", mirror.note);
+  return message;
 }
 
 Message key_message(const jobs::KeyDetails& key) {

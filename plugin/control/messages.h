@@ -31,6 +31,7 @@ Message forget_message(const jobs::ForgetGroup& group, const jobs::ForgetGroup::
 Message forget_message(const jobs::ForgetGroup& group, const jobs::SnapshotInfo& removed);
 Message prune_message(const upkeep::PrunePlan& plan, bool dry_run);
 Message check_message(const upkeep::CheckReport& report);
+Message mirror_message(const jobs::MirrorStatus& mirror);
 Message key_message(const jobs::KeyDetails& key);
 Message lock_message(const jobs::LockDetails& lock);
 Message setting_message(const jobs::SettingValue& setting);

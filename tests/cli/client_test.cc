@@ -592,6 +592,37 @@ TEST_F(ClientTest, ListsKeysAndLocks) {
               ElementsAre("key list", "unlock", "locks", "unlock all", "locks"));
 }
 
+TEST_F(ClientTest, ShowsMirrorsAndWhatIsWrongWithThem) {
+  EXPECT_EQ(run({"mirrors"}).out, "no mirrors: davit config set DAVIT_MIRRORS URL\n");
+  jobs::MirrorStatus good, bad;
+  good.place = "/srv/mirror";
+  good.append_only = true;
+  good.state = "in sync";
+  good.in_sync = base::parse_rfc3339("2026-11-21T17:00:00Z");
+  bad.place = "s3:host/b";
+  bad.state = "away";
+  bad.away_since = base::parse_rfc3339("2026-11-21T16:00:00Z");
+  bad.behind_files = 2;
+  bad.behind_bytes = 3 << 20;
+  bad.error = "nobody answers";
+  operations_.current_status.mirrors = {good, bad};
+  operations_.current_status.repairs = {"2026-11-21T17:00:00Z repaired data/1 of /a from /srv/mirror"};
+  const Ran sync = run({"mirrors", "sync", "-v"});
+  EXPECT_EQ(sync.exit_code, 1);
+  EXPECT_EQ(sync.out,
+            "MIRROR       STATE                           IN SYNC              BEHIND            NOTE\n"
+            "/srv/mirror  in sync                         2026-11-21 19:00:00                    append-only\n"
+            "s3:host/b    away since 2026-11-21 18:00:00  never                2 files, 3.0 MiB\n"
+            "! s3:host/b: nobody answers\n");
+  EXPECT_EQ(run({"mirrors", "accept", "s3:host/b"}).out, "s3:host/b will be filled anew\n");
+  EXPECT_EQ(run({"mirrors", "accept"}).exit_code, 1);
+  const Ran status = run({"status"});
+  EXPECT_THAT(status.out, HasSubstr("/srv/mirror  in sync"));
+  EXPECT_THAT(status.out, HasSubstr("repaired data/1 of /a from /srv/mirror\n"));
+  EXPECT_THAT(operations_.asked(),
+              ElementsAre("mirrors", "mirrors sync", "mirrors accept s3:host/b", "status"));
+}
+
 TEST_F(ClientTest, ShowsAndChangesSettings) {
   operations_.setting_list = {{"schedule", "@daily", "default", "when volumes are saved"},
                               {"RESTIC_PASSWORD", "********", "file", "the password"}};

@@ -90,7 +90,7 @@ TEST(HostileDaemon, CannotWriteControlCharacters) {
                             "removed",     "mtime",
                             "type",        "snapshot_id",
                             "consistency", "safety_snapshot_id",
-                            "installation", "tracking"})
+                            "installation", "tracking", "mirror", "note"})
     fields += pair(field, text);
   for (const char* field : {"problems", "tags", "paths", "reasons"}) fields += pair(field, list);
   fields += pair("group", "{\"volume\":" + text + ",\"host\":" + text + "}");
@@ -100,7 +100,7 @@ TEST(HostileDaemon, CannotWriteControlCharacters) {
                                     pair("attempted", text) + pair("consistency", text) + "}");
   std::string lines;
   for (const char* type : {"daemon", "volume", "removed_volume", "snapshot", "forget", "key",
-                           "lock", "setting", "summary", "problem", "hint", "error", "initialized"})
+                           "lock", "mirror", "setting", "summary", "problem", "hint", "error", "initialized"})
     lines += std::string("{\"message_type\":\"") + type + "\"" + fields + "}\n";
   lines += "{\"message_type\":\"exit\",\"exit_code\":0}\n";
 
@@ -108,7 +108,7 @@ TEST(HostileDaemon, CannotWriteControlCharacters) {
   for (Words command :
        {Words{"status"}, Words{"snapshots"}, Words{"forget", "-n"}, Words{"backup"},
         Words{"restore", "x"}, Words{"wait", "x"}, Words{"prune"}, Words{"check"}, Words{"unlock"},
-        Words{"init"}, Words{"key", "list"}, Words{"config", "list"},
+        Words{"init"}, Words{"mirrors"}, Words{"key", "list"}, Words{"config", "list"},
         Words{"config", "list", "--volume", "\x1b]0;evil\x07\n"}}) {
     for (int verbose = 0; verbose < 2; ++verbose) {
       const Ran ran = answered(kHead + chunk(lines) + kEnd, command);

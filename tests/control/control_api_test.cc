@@ -463,6 +463,31 @@ TEST_F(ControlApiTest, PassesKeysLocksAndSettingsOn) {
                           "unset schedule", "set tag=", "set keep-last=3 of db", "init"));
 }
 
+TEST_F(ControlApiTest, ShowsMirrorsAndBringsThemUpToDate) {
+  jobs::MirrorStatus mirror;
+  mirror.place = "s3:host/bucket";
+  mirror.state = "in sync";
+  mirror.in_sync = base::parse_rfc3339("2026-11-21T18:00:00Z");
+  operations_.current_status.mirrors = {mirror};
+  operations_.current_status.repairs = {"repaired data/1 of /a from /b"};
+  EXPECT_EQ(ask("mirrors").at(0)["mirror"], "s3:host/bucket");
+  EXPECT_EQ(exit_code(ask("mirrors-sync")), 0);
+  operations_.current_status.mirrors[0].state = "away";
+  operations_.current_status.mirrors[0].away_since = base::parse_rfc3339("2026-11-21T19:00:00Z");
+  operations_.current_status.mirrors[0].behind_files = 3;
+  const auto behind = ask("mirrors-sync");
+  EXPECT_EQ(exit_code(behind), 1);
+  EXPECT_EQ(behind.at(0)["away_since"], "2026-11-21T19:00:00Z");
+  EXPECT_EQ(behind.at(0)["behind_files"], 3);
+  EXPECT_EQ(exit_code(ask("mirrors-accept", {{"mirror", "/m"}})), 0);
+  EXPECT_EQ(exit_code(ask("mirrors-accept")), 1);
+  const auto status = ask("status");
+  EXPECT_EQ(status.at(0)["repairs"][0], "repaired data/1 of /a from /b");
+  EXPECT_EQ(status.at(1)["message_type"], "mirror");
+  EXPECT_THAT(operations_.asked(), ElementsAre("mirrors", "mirrors sync", "mirrors sync",
+                                               "mirrors accept /m", "status"));
+}
+
 TEST_F(ControlApiTest, ShowsTheDaemonAndItsVolumes) {
   operations_.current_status.version = "1.2.3";
   operations_.current_status.repository_state = "ok";

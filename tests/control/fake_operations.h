@@ -179,6 +179,17 @@ class FakeOperations : public jobs::Operations {
     const Turn turn = note(all ? "unlock all" : "unlock");
     return 2;
   }
+  std::vector<jobs::MirrorStatus> mirrors() override {
+    const Turn turn = note("mirrors");
+    return current_status.mirrors;
+  }
+  std::vector<jobs::MirrorStatus> sync_mirrors(const jobs::Emit&, std::stop_token) override {
+    const Turn turn = note("mirrors sync");
+    return current_status.mirrors;
+  }
+  void accept_mirror(const std::string& place) override {
+    const Turn turn = note("mirrors accept " + place);
+  }
   std::vector<jobs::SettingValue> settings() override {
     const Turn turn = note("settings");
     return setting_list;

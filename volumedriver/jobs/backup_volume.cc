@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "jobs/either_stop.h"
 #include "jobs/forget.h"
+#include "jobs/quorum.h"
 #include "jobs/references.h"
 #include "jobs/saving.h"
 #include "repo/tree.h"
@@ -242,6 +243,13 @@ BackupOutcome backup_volume(Context& context, const BackupRequest& request, Job&
   if (request.apply_retention) {
     job.set_phase("applying retention");
     apply_retention(context, *volume, *hold, outcome);
+  }
+  hold.reset();
+  try {
+    wait_for_quorum(context, outcome.snapshot, [&](const std::string& why) { job.set_phase(why); }, job.stop.get_token());
+  } catch (const base::Error& error) {
+    note(context, *volume, [&](volumes::LastBackup& last) { last.error = error.what(); });
+    throw;
   }
   return outcome;
 }

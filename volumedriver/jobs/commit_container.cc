@@ -14,6 +14,7 @@
 #include "jobs/either_stop.h"
 #include "jobs/labels.h"
 #include "jobs/point_plan.h"
+#include "jobs/quorum.h"
 #include "jobs/references.h"
 #include "jobs/saving.h"
 
@@ -259,6 +260,8 @@ BackupOutcome commit_container(Context& context, Commits& commits, const CommitJ
       job.set_phase("applying retention");
       request.after(*hold, outcome);
     }
+    hold.reset();
+    wait_for_quorum(context, outcome.snapshot, [&](const std::string& why) { job.set_phase(why); }, job.stop.get_token());
     return outcome;
   } catch (const base::Cancelled&) {
     if (!job.stop.stop_requested() && hold) hold->check();  // that was why

@@ -34,6 +34,8 @@ struct Context {
   // How long an engine may be at a call whose davit is gone. Docker's last try at a plugin that died begins 15 s after
   // the first.
   std::chrono::milliseconds engine_goes_on{30'000};
+  // How long a backup waits for the stores that DAVIT_QUORUM asks for.
+  std::chrono::milliseconds quorum_wait{900'000};
 
   std::string host() const;          // DAVIT_HOSTNAME, else the host's name
   base::Zone zone() const;           // TZ, else the host's

@@ -21,8 +21,9 @@
 
 namespace davit::jobs {
 
-// `container`: jobs that wait for others; none of the others ever waits for one of them.
-enum class JobClass : uint8_t { backup, restore, image, upkeep, container };
+// `container`: jobs that wait for others; none of the others ever waits for one of them. `mirror`: a backup may wait for
+// one, and it waits for nobody.
+enum class JobClass : uint8_t { backup, restore, image, upkeep, container, mirror };
 
 class Job {
  public:

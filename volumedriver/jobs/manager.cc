@@ -23,6 +23,7 @@ constexpr unsigned kRestoresAtOnce = 4;
 // Unpacking layers is the engine's own disk's work.
 constexpr unsigned kImagesAtOnce = 2;
 constexpr unsigned kContainersAtOnce = 2;
+constexpr unsigned kMirrorsAtOnce = 4;
 
 }  // namespace
 
@@ -36,12 +37,14 @@ Manager::Manager(Context& context, Hooks hooks)
         look_at_containers();
         look_at_late_images();
       }),
+      mirror_watch_([this] { return mirror_places(); }, [this](const std::string& place) { start_mirror_sync(place, true); }),
       queue_([this](JobClass job_class) {
         switch (job_class) {
           case JobClass::backup: return static_cast<unsigned>(context_.settings.number("DAVIT_JOBS"));
           case JobClass::restore: return kRestoresAtOnce;
           case JobClass::image: return kImagesAtOnce;
           case JobClass::container: return kContainersAtOnce;
+          case JobClass::mirror: return kMirrorsAtOnce;
           case JobClass::upkeep: break;
         }
         return 1u;
@@ -50,6 +53,7 @@ Manager::Manager(Context& context, Hooks hooks)
         const bool waited_for = job_class == JobClass::restore || job_class == JobClass::image || job_class == JobClass::container;
         return !waited_for && context_.settings.get("DAVIT_PRIORITY") == "low";
       }) {
+  context_.repository.mirror_book().on_change([this] { mirror_watch_.changed(); });
   // Here, since nobody can ask for a restore yet.
   try {
     RestoreJournal(context_.data_directory).tidy();
@@ -63,6 +67,8 @@ Manager::~Manager() { stop(); }
 void Manager::stop() {
   stopping_.request_stop();
   watch_.stop();
+  context_.repository.mirror_book().on_change({});
+  mirror_watch_.stop();
   last_backups_.stop();
   queue_.stop();
   commits_.stop();
@@ -93,6 +99,7 @@ void Manager::start() {
   images_.resume();
   start_undoing_restores();
   watch_.start();
+  mirror_watch_.start();
   sweep_caches();
 }
 

@@ -19,6 +19,7 @@
 #include "jobs/labels.h"
 #include "jobs/last_backups.h"
 #include "jobs/load_images.h"
+#include "jobs/mirror_watch.h"
 #include "jobs/operations.h"
 #include "jobs/ping.h"
 #include "jobs/restore_container.h"
@@ -121,6 +122,9 @@ class Manager : public Operations {
   void set_setting(const std::string& key, const std::optional<std::string>& value) override;
   void set_volume_option(const std::string& volume, const std::string& key,
                          const std::optional<std::string>& value) override;
+  std::vector<MirrorStatus> mirrors() override;
+  std::vector<MirrorStatus> sync_mirrors(const Emit&, std::stop_token) override;
+  void accept_mirror(const std::string& place) override;
 
  private:
   // What jobs are called.
@@ -128,6 +132,7 @@ class Manager : public Operations {
   static constexpr const char* kBackup = "backup";
   static constexpr const char* kCommit = "commit";
   static constexpr const char* kLastBackup = "last backup";
+  static constexpr const char* kMirror = "mirror ";  // and its place
 
   // What a job of a backup or commit fills in; read it when the job has ended.
   struct Run {
@@ -182,6 +187,11 @@ class Manager : public Operations {
   void run_prune(Job& job, upkeep::PrunePlan* report);
   void prune_once(Job& job, upkeep::PrunePlan* report);
   void run_removed_retention(Job& job);
+  std::vector<std::string> mirror_places();
+  // `again`: where it runs already, once more after that.
+  std::shared_ptr<Job> start_mirror_sync(const std::string& place, bool again);
+  void run_mirror_sync(const std::string& place, Job& job);
+  std::string mirror_state(store::Store& mirror, const std::exception& error);
   void refuse_if_in_use(const volumes::Volume& volume);
   RestoreOutcome restore_new(const RestoreRequest& request, const Emit& emit, std::stop_token stop);
   RestoreOutcome restore_over(const RestoreRequest& request, const Emit& emit, std::stop_token stop);
@@ -226,6 +236,7 @@ class Manager : public Operations {
   LastBackups last_backups_;                     // its thread submits to the queue, and has ended after stop()
   ImageLoader images_;
   ContainerWatch watch_;                         // its thread has ended after stop(), too
+  MirrorWatch mirror_watch_;                     // likewise
   JobQueue queue_;                               // its jobs use everything above: first to go
 };
 

@@ -8,6 +8,7 @@
 #include "jobs/forget.h"
 #include "jobs/list_files.h"
 #include "jobs/manager.h"
+#include "jobs/mirror_urls.h"
 #include "jobs/password.h"
 #include "jobs/references.h"
 #include "jobs/watch.h"
@@ -126,6 +127,8 @@ Status Manager::status() {
   try {
     all = snapshots("", "");
     status.repository_state = "ok";
+    if (const std::string why = context_.repository.mirror_book().primary_away(); !why.empty())
+      status.repository_state = "away, a mirror is read instead: " + why;
   } catch (const base::Error& error) {
     status.repository_state = error.what();
   }
@@ -136,6 +139,8 @@ Status Manager::status() {
     status.removed.push_back(std::move(removed));
   }
   status.containers = container_statuses(all);
+  status.mirrors = context_.repository.mirror_book().list();
+  status.repairs = context_.repository.mirror_book().repairs();
   if (commit_mode() != CommitMode::none) status.engine_error = *engine_error_.lock();
   const UpkeepRun last = last_prune();
   status.last_prune = last.succeeded;
@@ -148,6 +153,8 @@ std::map<std::string, std::string> Manager::status_of(const Volume& volume) {
   std::map<std::string, std::string> status;
   status["state"] = volumes::state_name(volume.state);
   status["repository"] = store::shown_url(context_.repository.url());
+  if (const std::string mirrors = context_.repository.mirror_book().summary(); !mirrors.empty())
+    status["mirrors"] = mirrors;
   status["schedule"] = context_.schedule(volume.options);
   status["retention"] = context_.policy(volume.options).to_string();
   const auto& last = volume.last_backup;
@@ -286,6 +293,7 @@ std::vector<SettingValue> Manager::settings() {
     std::string value = context_.settings.get(spec.key);
     if (spec.secret && !value.empty()) value = "********";
     if (std::string_view(spec.key) == "RESTIC_REPOSITORY") value = store::shown_url(value);
+    if (std::string_view(spec.key) == "DAVIT_MIRRORS") value = hide_passwords(value);
     values.push_back({spec.key, value, context_.settings.origin(spec.key), spec.description});
   }
   return values;
@@ -295,6 +303,7 @@ void Manager::set_setting(const std::string& key, const std::optional<std::strin
   context_.settings.set(key, value);
   if (key == "DAVIT_LOG_LEVEL") spdlog::set_level(spdlog::level::from_str(context_.settings.get(key)));
   if (key == "DAVIT_COMMIT") watch_.look_now();
+  if (key == "DAVIT_MIRRORS" || key == "RESTIC_REPOSITORY") mirror_watch_.changed();
   if (hooks_.replan) hooks_.replan();
 }
 

@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "base/id.h"
+#include "jobs/mirror_book.h"
 #include "repo/snapshot.h"
 #include "upkeep/check.h"
 #include "upkeep/prune.h"
@@ -146,6 +147,8 @@ struct Status {
   std::vector<VolumeStatus> removed;      // their last backup is still to be stored
   std::vector<ContainerStatus> containers;
   std::string engine_error;               // why containers cannot be looked at; "": they can, or none is to be
+  std::vector<MirrorStatus> mirrors;
+  std::vector<std::string> repairs;       // of files that a mirror had whole: the last ones
   std::optional<base::Time> last_prune, next_prune;
   std::string last_prune_error;
 };
@@ -226,6 +229,13 @@ class Operations {
   virtual void set_setting(const std::string& key, const std::optional<std::string>& value) = 0;
   virtual void set_volume_option(const std::string& volume, const std::string& key,
                                  const std::optional<std::string>& value) = 0;
+
+  // As the settings name them.
+  virtual std::vector<MirrorStatus> mirrors() = 0;
+  // Brings them up to date now; how each one is then.
+  virtual std::vector<MirrorStatus> sync_mirrors(const Emit& emit, std::stop_token stop) = 0;
+  // A mirror that was seen before and is empty may be filled anew. NotFound.
+  virtual void accept_mirror(const std::string& place) = 0;
 };
 
 }  // namespace davit::jobs

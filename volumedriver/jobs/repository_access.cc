@@ -2,6 +2,7 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include <nlohmann/json.hpp>
@@ -9,6 +10,7 @@
 #include "base/errors.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "jobs/mirror_urls.h"
 #include "jobs/password.h"
 #include "jobs/repository_cache.h"
 #include "jobs/store_options.h"
@@ -38,9 +40,10 @@ RepositoryAccess::RepositoryAccess(const Settings& settings, std::string data_di
 RepositoryAccess::RepositoryAccess(const Settings& settings, std::string data_directory, std::string installation,
                                    Timing timing)
     : settings_(settings), data_directory_(std::move(data_directory)), installation_(std::move(installation)),
-      timing_(timing) {
+      timing_(timing), mirror_book_(data_directory_ + "/state/mirrors") {
   remove_half_written(data_directory_ + "/secrets");
   remove_half_written(data_directory_ + "/state");
+  remove_half_written(data_directory_ + "/state/mirrors");
   try {
     for (const std::string& repository : base::list_directory(data_directory_ + "/cache"))
       remove_half_written(data_directory_ + "/cache/" + repository);
@@ -70,7 +73,50 @@ std::string RepositoryAccess::url() const {
 std::string RepositoryAccess::password() const { return read_password(settings_, data_directory_); }
 
 std::string RepositoryAccess::describe_sources() const {
-  return describe_password_source(settings_, data_directory_) + "\n" + describe_store_options(settings_);
+  return describe_password_source(settings_, data_directory_) + "\n" + describe_store_options(settings_) + "\n" +
+         hide_passwords(settings_.get("DAVIT_MIRRORS"));
+}
+
+std::shared_ptr<store::Store> RepositoryAccess::open_place(const std::string& url,
+                                                           std::shared_ptr<store::MirrorStore>& mirrors) {
+  const auto options = store_options(settings_, data_directory_);
+  std::shared_ptr<store::Store> primary = store::open_store(url, options);
+  std::vector<store::MirrorStore::Copy> copies;
+  std::vector<std::pair<std::string, bool>> places;
+  for (const MirrorUrl& mirror : parse_mirrors(settings_.get("DAVIT_MIRRORS"))) {
+    std::shared_ptr<store::Store> store = store::open_store(mirror.url, options);
+    const std::string place = store->describe();
+    const auto is_there = [&](const auto& other) { return other.first == place; };
+    if (place == primary->describe() || std::any_of(places.begin(), places.end(), is_there))
+      throw base::UsageError("DAVIT_MIRRORS names " + place + ", which is the repository itself or named twice");
+    copies.push_back({std::move(store), is_near(mirror.url), mirror.append_only});
+    places.emplace_back(place, mirror.append_only);
+  }
+  mirror_book_.set(places);
+  mirror_book_.note_primary("");
+  mirrors.reset();
+  if (copies.empty()) return primary;
+  store::MirrorOptions with;
+  with.before_remove = [this](const store::Name& name) { mirror_book_.note_removal(name); };
+  with.on_change = [this] { mirror_book_.changed(); };
+  with.on_repair = [this](const std::string& repair) {
+    mirror_book_.add_repair(base::SystemClock().now(), repair);
+  };
+  with.on_away = [this](const std::string& why) { mirror_book_.note_primary(why); };
+  mirrors = std::make_shared<store::MirrorStore>(store::MirrorStore::Copy{std::move(primary), is_near(url), false},
+                                                 std::move(copies), std::move(with));
+  return mirrors;
+}
+
+std::shared_ptr<store::MirrorStore> RepositoryAccess::find_mirrors(const repo::Repository& repository) const {
+  return mirrors_.with([&](const Mirrors& mirrors) {
+    return mirrors.repository == &repository ? mirrors.stores : nullptr;
+  });
+}
+
+uint64_t RepositoryAccess::stood_in(const repo::Repository& repository) const {
+  const auto mirrors = find_mirrors(repository);
+  return mirrors ? mirrors->stood_in() : 0;
 }
 
 std::optional<std::string> RepositoryAccess::password_file() const {
@@ -102,6 +148,7 @@ std::shared_ptr<repo::Repository> RepositoryAccess::get() {
   }
   // What is open is not what is meant any more.
   open_.lock()->reset();
+  *mirrors_.lock() = {};
 
   const std::string shown = store::shown_url(url);
   std::string noted_url, noted_id;
@@ -109,7 +156,8 @@ std::shared_ptr<repo::Repository> RepositoryAccess::get() {
     const auto note = nlohmann::json::parse(base::as_text(*bytes), nullptr, false);
     if (note.is_object()) noted_url = note.value("url", ""), noted_id = note.value("id", "");
   }
-  std::shared_ptr<store::Store> store = store::open_store(url, store_options(settings_, data_directory_));
+  std::shared_ptr<store::MirrorStore> mirrors;
+  std::shared_ptr<store::Store> store = open_place(url, mirrors);
   const auto cache = add_cache(store, url);
   std::shared_ptr<repo::Repository> repository;
   const bool embedded = url == embedded_path();
@@ -132,6 +180,9 @@ std::shared_ptr<repo::Repository> RepositoryAccess::get() {
       throw base::NoRepository("there is no repository at " + store->describe() + ": check RESTIC_REPOSITORY, or make "
                                "one with `davit init`");
     }
+    if (mirrors && mirrors->stood_in() > 0 && (noted_url != shown || noted_id != repository->id().hex()))
+      throw base::IoError("the repository " + store->describe() + " is away, and that its mirrors hold the same one is "
+                          "not known: it has never been open here", 0, true);
     if (noted_url == shown && noted_id != repository->id().hex())
       spdlog::warn("the repository at {} is another one than before ({}, was {})", store->describe(),
                    repository->id().short_hex(), noted_id.substr(0, 8));
@@ -142,14 +193,17 @@ std::shared_ptr<repo::Repository> RepositoryAccess::get() {
   if (noted_url != shown || noted_id != repository->id().hex()) note_repository(url, repository->id());
   open_url_ = url;
   open_sources_ = std::move(source);
+  *mirrors_.lock() = {repository.get(), std::move(mirrors)};
   *open_.lock() = repository;
+  mirror_book_.changed();
   return repository;
 }
 
 base::Id RepositoryAccess::init() {
   std::lock_guard one(opening_);
   const std::string url = this->url();
-  std::shared_ptr<store::Store> store = store::open_store(url, store_options(settings_, data_directory_));
+  std::shared_ptr<store::MirrorStore> mirrors;
+  std::shared_ptr<store::Store> store = open_place(url, mirrors);
   const auto cache = add_cache(store, url);
   make_password_if_missing(settings_, data_directory_);
   std::string source = describe_sources();
@@ -161,7 +215,9 @@ base::Id RepositoryAccess::init() {
   note_repository(url, repository->id());
   open_url_ = url;
   open_sources_ = std::move(source);
+  *mirrors_.lock() = {repository.get(), std::move(mirrors)};
   *open_.lock() = repository;
+  mirror_book_.changed();
   return repository->id();
 }
 

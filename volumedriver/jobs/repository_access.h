@@ -16,9 +16,11 @@
 
 #include "base/clock.h"
 #include "base/synchronized.h"
+#include "jobs/mirror_book.h"
 #include "jobs/settings.h"
 #include "repo/lock.h"
 #include "repo/repository.h"
+#include "store/mirror_store.h"
 
 namespace davit::jobs {
 
@@ -43,6 +45,13 @@ class RepositoryAccess {
   std::shared_ptr<repo::Repository> get();
   // As get(), but never opens: nothing while it is not open.
   std::shared_ptr<repo::Repository> find_open() const;
+  // What is known of the mirrors that DAVIT_MIRRORS names.
+  MirrorBook& mirror_book() { return mirror_book_; }
+  // The primary and the mirrors of an open repository; nullptr where it has none.
+  std::shared_ptr<store::MirrorStore> find_mirrors(const repo::Repository& repository) const;
+  // Grows when a mirror answers for a primary that is away: what is absent then is not proven to be.
+  uint64_t stood_in(const repo::Repository& repository) const;
+  const repo::LockTiming& lock_timing() const { return timing_.lock; }
   // Makes the repository that the settings name (Conflict: there is one). Returns its ID.
   base::Id init();
   std::string url() const;  // "" in the settings means the embedded one: its path
@@ -71,19 +80,22 @@ class RepositoryAccess {
    private:
     friend class RepositoryAccess;
     // `lock`: null where a read-only store is read without one.
-    Hold(RepositoryAccess& access, std::shared_ptr<repo::Repository> repository, const repo::Lock* lock)
+    Hold(RepositoryAccess& access, std::shared_ptr<repo::Repository> repository, const repo::Lock* lock, Use use)
         : access_(access), repository_(std::move(repository)), lock_(lock),
-          lost_(lock ? lock->lost() : std::stop_token()) {}
+          lost_(lock ? lock->lost() : std::stop_token()),
+          strictly_(use == Use::write ? access.strictly(*repository_) : nullptr) {}
     RepositoryAccess& access_;
     const std::shared_ptr<repo::Repository> repository_;
     const repo::Lock* const lock_;
     const std::stop_token lost_;
+    const std::shared_ptr<void> strictly_;
   };
   using OnWait = std::function<void(const std::string& why)>;
   // Waits as long as locks are in the way; throws Cancelled on `stop`, and what get() throws. `on_wait` is told, at
   // intervals, who is in the way. A thread that has a hold must not ask for another one.
   // A store that is read-only cannot keep a lock: who only reads goes on without one, with a warning in the log, unless
   // somebody at work elsewhere excludes us; who writes gets an IoError that says so.
+  // While the primary is away a mirror stands in for it: who only reads has a lock there.
   // When::begun returns 200 ms earlier, with a lock that may still have to give way: see Hold::settle() and work_under.
   enum class When : uint8_t { settled, begun };
   std::unique_ptr<Hold> hold_shared(std::stop_token stop, const OnWait& on_wait = {}, Use use = Use::write,
@@ -110,6 +122,14 @@ class RepositoryAccess {
 
  private:
   std::unique_ptr<Hold> begin_shared(std::stop_token stop, const OnWait& on_wait, Use use);
+  // As take(); for reading, on a mirror where the primary is away.
+  std::unique_ptr<repo::Lock> take_shared(const std::shared_ptr<repo::Repository>& repository, Use use,
+                                          std::stop_token stop);
+  void end_stand_in();
+  // While the result lives somebody writes: see store::MirrorStore::strictly. nullptr without mirrors.
+  std::shared_ptr<void> strictly(const repo::Repository& repository) const;
+  // The store of the URL with the settings' mirrors around it; `mirrors` is nullptr where there are none.
+  std::shared_ptr<store::Store> open_place(const std::string& url, std::shared_ptr<store::MirrorStore>& mirrors);
   // Says why, and lets others go on for a while.
   void pause(std::stop_token stop, const OnWait& on_wait, const std::string& why);
   void release_shared();
@@ -136,6 +156,12 @@ class RepositoryAccess {
   std::mutex opening_;  // one opener at a time; protects the next two
   std::string open_url_, open_sources_;
   mutable base::Synchronized<std::shared_ptr<repo::Repository>> open_;
+  MirrorBook mirror_book_;
+  struct Mirrors {
+    const repo::Repository* repository = nullptr;  // whose they are
+    std::shared_ptr<store::MirrorStore> stores;
+  };
+  base::Synchronized<Mirrors> mirrors_;
 
   std::mutex mutex_;  // protects the rest
   std::condition_variable_any changed_;
@@ -145,6 +171,7 @@ class RepositoryAccess {
   bool exclusive_urgent_ = false;
   std::shared_ptr<repo::Repository> locked_repository_;  // outlives its lock
   std::unique_ptr<repo::Lock> lock_;
+  std::shared_ptr<store::MirrorStore> standing_in_;  // a mirror of it has the lock; set with busy_, as cleaned_
   // Places from which locks of former runs were removed. Used by whoever has set busy_ or exclusive_.
   std::set<std::string> cleaned_;
 };

@@ -1,13 +1,18 @@
 // Holds and locks: who may use the repository now. repository_access.cc opens it.
+#include <algorithm>
 #include <cerrno>
 
 #include "base/errors.h"
 #include "base/log.h"
+#include "base/patience.h"
 #include "jobs/repository_access.h"
 
 namespace davit::jobs {
 
 namespace {
+
+// How long a primary is waited for where a mirror could stand in.
+constexpr std::chrono::milliseconds kQuick{3'000};
 
 void tell(std::unique_lock<std::mutex>& lock, const RepositoryAccess::OnWait& on_wait, const std::string& why) {
   if (!on_wait) return;
@@ -90,9 +95,10 @@ std::unique_ptr<RepositoryAccess::Hold> RepositoryAccess::begin_shared(std::stop
     if (!changed_.wait(lock, stop, [&] { return !busy_ && !exclusive_ && (shared_ > 0 || !exclusive_urgent_); }))
       throw base::Cancelled();
     if (lock_) {
-      if (!lock_->lost().stop_requested() && place_of(*locked_repository_) == place_of(*repository)) {
+      const bool suits = use == Use::read || !standing_in_;
+      if (suits && !lock_->lost().stop_requested() && place_of(*locked_repository_) == place_of(*repository)) {
         ++shared_;
-        return std::unique_ptr<Hold>(new Hold(*this, std::move(repository), lock_.get()));
+        return std::unique_ptr<Hold>(new Hold(*this, std::move(repository), lock_.get(), use));
       }
       // Whoever holds it is unwinding, or still works on the repository that was meant before.
       tell(lock, on_wait, "waiting until running backups and restores end");
@@ -108,7 +114,7 @@ std::unique_ptr<RepositoryAccess::Hold> RepositoryAccess::begin_shared(std::stop
           check_not_exclusively_locked(*repository);
           without = true;
         } else {
-          taken = take(repository, repo::LockMode::shared);
+          taken = take_shared(repository, use, stop);
         }
       });
     } catch (const base::Locked& error) {
@@ -118,13 +124,13 @@ std::unique_ptr<RepositoryAccess::Hold> RepositoryAccess::begin_shared(std::stop
       spdlog::warn("the repository {} is read-only, so it is read without a lock: let nobody prune it meanwhile",
                    repository->store().describe());
       ++shared_;
-      return std::unique_ptr<Hold>(new Hold(*this, std::move(repository), nullptr));
+      return std::unique_ptr<Hold>(new Hold(*this, std::move(repository), nullptr, use));
     }
     if (taken) {
       lock_ = std::move(taken);
       locked_repository_ = repository;
       ++shared_;
-      return std::unique_ptr<Hold>(new Hold(*this, std::move(repository), lock_.get()));
+      return std::unique_ptr<Hold>(new Hold(*this, std::move(repository), lock_.get(), use));
     }
     tell(lock, on_wait, in_the_way);
     changed_.wait_for(lock, stop, timing_.retry, [] { return false; });
@@ -138,7 +144,40 @@ void RepositoryAccess::release_shared() {
   auto ended = std::move(lock_);
   while_busy(lock, [&] {
     if (ended) release(std::move(ended), *repository);
+    end_stand_in();
   });
+}
+
+std::unique_ptr<repo::Lock> RepositoryAccess::take_shared(const std::shared_ptr<repo::Repository>& repository, Use use,
+                                                          std::stop_token stop) {
+  const auto mirrors = find_mirrors(*repository);
+  if (use != Use::read || !mirrors) return take(repository, repo::LockMode::shared);
+  try {
+    const base::PatienceScope quick({std::min(base::patience().limit, kQuick), std::move(stop)});
+    return take(repository, repo::LockMode::shared);
+  } catch (const base::IoError& error) {
+    if (!error.transient()) throw;
+  }
+  if (!mirrors->begin_stand_in()) return take(repository, repo::LockMode::shared);  // it may come back
+  standing_in_ = mirrors;
+  try {
+    return take(repository, repo::LockMode::shared);
+  } catch (...) {
+    end_stand_in();
+    throw;
+  }
+}
+
+std::shared_ptr<void> RepositoryAccess::strictly(const repo::Repository& repository) const {
+  const auto mirrors = find_mirrors(repository);
+  if (!mirrors) return nullptr;
+  // It lives as long as what it keeps count for.
+  return {mirrors.get(), [mirrors, strict = mirrors->strictly()](void*) {}};
+}
+
+void RepositoryAccess::end_stand_in() {
+  if (standing_in_) standing_in_->end_stand_in();
+  standing_in_.reset();
 }
 
 void RepositoryAccess::while_busy(std::unique_lock<std::mutex>& lock, const std::function<void()>& work) {
@@ -178,6 +217,7 @@ void RepositoryAccess::with_exclusive(std::stop_token stop, const std::shared_pt
     }
     exclusive_ = true;
     lock.unlock();
+    const auto strict = strictly(*repository);
     std::unique_ptr<repo::Lock> taken;
     try {
       taken = take(repository, repo::LockMode::exclusive);
@@ -234,7 +274,7 @@ void RepositoryAccess::release(std::unique_ptr<repo::Lock> taken, const repo::Re
 
 void RepositoryAccess::remove_left_locks(repo::Repository& repository) {
   const std::string place = place_of(repository);
-  if (cleaned_.contains(place)) return;
+  if (cleaned_.contains(place) || standing_in_) return;
   const size_t removed = repo::remove_locks(repository, [&](const repo::LockInfo& info) { return is_ours(info); });
   if (removed > 0) spdlog::info("removed {} locks that a former run of this installation left", removed);
   cleaned_.insert(place);
@@ -246,7 +286,14 @@ void RepositoryAccess::check_not_exclusively_locked() {
 
 void RepositoryAccess::check_not_exclusively_locked(const repo::Repository& repository) const {
   const bool read_only = repository.store().is_read_only();
-  for (const auto& info : repo::list_locks(repository))
+  std::vector<repo::LockInfo> locks;
+  try {
+    locks = repo::list_locks(repository);
+  } catch (const base::IoError& error) {
+    // A mirror is read then, and nothing vanishes there that snapshots need.
+    if (!error.transient() || !find_mirrors(repository)) throw;
+  }
+  for (const auto& info : locks)
     if (info.lock.exclusive && !is_ours(info) && !(info.stale && read_only))
       throw base::Locked("the repository is locked exclusively by " + info.lock.hostname + " (process " +
                          std::to_string(info.lock.pid) + ") since " + repo::format(info.lock.time) +

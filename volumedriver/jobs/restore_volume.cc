@@ -116,7 +116,11 @@ std::optional<Resolved> resolve_reference(Context& context, const std::string& t
   }
   const auto repository = context.repository.get();
   context.repository.check_not_exclusively_locked();
+  const uint64_t stood_in = context.repository.stood_in(*repository);
   const auto snapshot = find_meant(reference, *repository, own_host);
+  if (!snapshot && context.repository.stood_in(*repository) != stood_in)
+    throw base::IoError("the repository " + repository->store().describe() + " is away, and a mirror without snapshots of " +
+                        volume + " does not prove that there are none: try again", 0, true);
   if (!snapshot) return std::nullopt;
   Resolved resolved;
   resolved.snapshot = snapshot->id.hex();

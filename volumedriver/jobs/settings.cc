@@ -10,6 +10,7 @@
 #include "base/files.h"
 #include "base/log.h"
 #include "base/zone.h"
+#include "jobs/mirror_urls.h"
 #include "jobs/point_plan.h"
 #include "repo/repository.h"
 #include "store/open.h"
@@ -24,6 +25,11 @@ const std::vector<SettingSpec>& setting_specs() {
   static const std::vector<SettingSpec> specs = {
       {"RESTIC_REPOSITORY", "", T::text, false, false,
        "where the repository is, in restic's notation; empty: DATA/repository"},
+      {"DAVIT_MIRRORS", "", T::text, false, false,
+       "further repositories that hold the same files, separated by blanks or commas; append-only:URL: nothing is ever "
+       "removed there"},
+      {"DAVIT_QUORUM", "1", T::number, false, false,
+       "stores that must have a snapshot before its backup counts as done, the repository among them"},
       {"RESTIC_PASSWORD", "", T::text, true, true,
        "the repository's password (visible in `docker plugin inspect`: prefer RESTIC_PASSWORD_FILE)"},
       {"RESTIC_PASSWORD_FILE", "", T::text, false, false,
@@ -188,6 +194,7 @@ void Settings::validate(const SettingSpec& spec, const std::string& value) const
       if (key == "RESTIC_PACK_SIZE" && (number < 4 || number > 128)) throw UsageError(key + ": from 4 to 128 MiB");
       if (key == "DAVIT_CACHE_SIZE" && (number < 0 || number > 100'000'000))
         throw UsageError(key + ": MiB, from 0 (no cache) to 100000000");
+      if (key == "DAVIT_QUORUM" && (number < 1 || number > 64)) throw UsageError(key + ": from 1 to 64");
       if (key == "DAVIT_JOBS" && (number < 1 || number > 64)) throw UsageError(key + ": from 1 to 64");
       if (key == "DAVIT_LIMIT_UPLOAD" && (number < 0 || number > 1'000'000'000))
         throw UsageError(key + ": KiB/s, from 0 (no limit) to 1000000000");
@@ -218,6 +225,7 @@ void Settings::validate(const SettingSpec& spec, const std::string& value) const
       // Makes an object only; nothing is looked for there yet.
       if (key == "RESTIC_REPOSITORY") store::open_store(value);
       if (key == "RESTIC_CACHE_DIR" && value.front() != '/') throw UsageError(key + ": an absolute path");
+      if (key == "DAVIT_MIRRORS") parse_mirrors(value);
       if (key == "DAVIT_S3_BUCKET_LOOKUP") store::s3::parse_style(value);
       if (key == "DAVIT_PRIORITY" && value != "low" && value != "normal")
         throw UsageError(key + ": '" + value + "' is neither low nor normal");
