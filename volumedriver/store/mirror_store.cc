@@ -214,6 +214,11 @@ void MirrorStore::read_nearest(Read read) {
 
 Bytes MirrorStore::get(const Name& name, uint64_t max_bytes) {
   const auto read = [&](Store& store) { return store.get(name, max_bytes); };
+  if (name.kind == Kind::data && name.any_copy) {
+    Bytes bytes;
+    read_nearest([&](Store& store) { bytes = read(store); });
+    return bytes;
+  }
   if (name.kind == Kind::lock || name.kind == Kind::data) return read(store(stand_in_));
   const uint64_t before = stood_in_;
   Bytes bytes = read_small(read, [](const Bytes&) { return true; });
