@@ -131,9 +131,6 @@ TEST(MirrorUrls, AreSeparatedByBlanksOrCommas) {
   EXPECT_TRUE(mirrors[1].append_only);
   EXPECT_THAT(parse_mirrors(" "), IsEmpty());
   EXPECT_THROW(parse_mirrors("/srv/a gopher:x"), base::UsageError);
-  EXPECT_TRUE(is_near("/a"));
-  EXPECT_TRUE(is_near("local:/a"));
-  EXPECT_FALSE(is_near("s3:host/bucket"));
 }
 
 TEST(MirrorUrls, ShowNoPassword) {

@@ -28,10 +28,6 @@ std::vector<MirrorUrl> parse_mirrors(const std::string& text) {
   return mirrors;
 }
 
-bool is_near(const std::string& url) {
-  return url.starts_with('/') || url.starts_with("local:");
-}
-
 std::string hide_passwords(const std::string& text) {
   std::string shown;
   for (size_t at = 0; at < text.size();) {

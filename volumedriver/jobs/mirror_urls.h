@@ -14,9 +14,6 @@ struct MirrorUrl {
 // Throws UsageError for what no repository is named by.
 std::vector<MirrorUrl> parse_mirrors(const std::string& text);
 
-// Whether the store of this URL is on this machine.
-bool is_near(const std::string& url);
-
 // The same text with "***" for the passwords that URLs hold (https://USER:PASSWORD@HOST).
 std::string hide_passwords(const std::string& text);
 

@@ -89,7 +89,7 @@ std::shared_ptr<store::Store> RepositoryAccess::open_place(const std::string& ur
     const auto is_there = [&](const auto& other) { return other.first == place; };
     if (place == primary->describe() || std::any_of(places.begin(), places.end(), is_there))
       throw base::UsageError("DAVIT_MIRRORS names " + place + ", which is the repository itself or named twice");
-    copies.push_back({std::move(store), is_near(mirror.url), mirror.append_only});
+    copies.push_back({std::move(store), store::is_local_url(mirror.url), mirror.append_only});
     places.emplace_back(place, mirror.append_only);
   }
   mirror_book_.set(places);
@@ -103,7 +103,7 @@ std::shared_ptr<store::Store> RepositoryAccess::open_place(const std::string& ur
     mirror_book_.add_repair(base::SystemClock().now(), repair);
   };
   with.on_away = [this](const std::string& why) { mirror_book_.note_primary(why); };
-  mirrors = std::make_shared<store::MirrorStore>(store::MirrorStore::Copy{std::move(primary), is_near(url), false},
+  mirrors = std::make_shared<store::MirrorStore>(store::MirrorStore::Copy{std::move(primary), store::is_local_url(url), false},
                                                  std::move(copies), std::move(with));
   return mirrors;
 }
