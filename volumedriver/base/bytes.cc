@@ -123,6 +123,12 @@ void random_fill(std::span<uint8_t> out) {
   }
 }
 
+double random_fraction() {
+  std::array<uint8_t, 8> raw;
+  random_fill(raw);
+  return static_cast<double>(load_le64(raw.data()) >> 11) * 0x1p-53;
+}
+
 std::string make_uuid() {
   std::array<uint8_t, 16> raw;
   random_fill(raw);

@@ -75,6 +75,8 @@ Bytes from_base64(std::string_view text);
 
 // From the kernel's generator.
 void random_fill(std::span<uint8_t> out);
+// From 0 to below 1.
+double random_fraction();
 // A random (version 4) UUID, lower case, with dashes: 36 characters.
 std::string make_uuid();
 

@@ -65,11 +65,12 @@ const char* advice(int number) {
   }
 }
 
-[[noreturn]] void fail(const std::string& what, int number) {
+[[noreturn]] void fail(const std::string& what, int number, bool may_pass = true) {
   try {
     base::throw_errno(what, number);
   } catch (const base::IoError& error) {
-    throw base::IoError(std::string(error.what()) + advice(number), number, is_transient(number));
+    throw base::IoError(std::string(error.what()) + advice(number), number,
+                        may_pass && is_transient(number));
   }
 }
 
@@ -82,12 +83,13 @@ std::string two_digits(unsigned value) {
   return base::hex(ByteView(&byte, 1));
 }
 
+// A failure is never transient: a second fsync may say yes to what the first one lost.
 void sync(int fd, const std::string& path) {
   if (::fsync(fd) != 0) {
     const int number = errno;
     // Some network file systems cannot sync a directory, and need not.
     if (number == EINVAL || number == ENOTSUP) return;
-    fail("cannot sync " + path, number);
+    fail("cannot sync " + path, number, /*may_pass=*/false);
   }
 }
 
@@ -297,19 +299,25 @@ class LocalStore::Writing : public Draft {
   }
 
   void commit(const Name& name) override {
+    // Where it is repeated, it goes on.
     const std::string path = store_.path_of(name);
-    make_read_only(file_.get(), path, 0400 | (store_.group_bits() & 040));
-    fault_point("store:put:written");
-    sync(file_.get(), path);
-    file_.reset();
-    fault_point("store:put:synced");
-    for (bool again = false; ::rename(temporary_.c_str(), path.c_str()) != 0; again = true) {
+    if (file_) {
+      make_read_only(file_.get(), path, 0400 | (store_.group_bits() & 040));
+      fault_point("store:put:written");
+      sync(file_.get(), path);
+      file_.reset();
+      fault_point("store:put:synced");
+    }
+    for (bool again = false; !renamed_; again = true) {
+      if (::rename(temporary_.c_str(), path.c_str()) == 0) {
+        renamed_ = true;
+        fault_point("store:put:renamed");
+        break;
+      }
       const int number = errno;
       if (number != ENOENT || again) fail("cannot rename to " + path, number);
       store_.make_missing(name);
     }
-    renamed_ = true;
-    fault_point("store:put:renamed");
     sync_directory(store_.directory_of(name));
     fault_point("store:put:done");
   }

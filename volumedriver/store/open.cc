@@ -3,6 +3,7 @@
 #include "base/errors.h"
 #include "store/local_store.h"
 #include "store/rest_store.h"
+#include "store/retry_store.h"
 #include "store/s3_store.h"
 #include "store/sftp_store.h"
 
@@ -12,7 +13,9 @@ bool is_local_url(const std::string& url) {
   return url.starts_with('/') || url.starts_with("local:");
 }
 
-std::unique_ptr<Store> open_store(const std::string& url, const StoreOptions& options) {
+namespace {
+
+std::unique_ptr<Store> open_bare(const std::string& url, const StoreOptions& options) {
   if (url.starts_with("s3:")) {
     S3Options s3;
     s3.credentials = options.s3_credentials;
@@ -52,6 +55,8 @@ std::unique_ptr<Store> open_store(const std::string& url, const StoreOptions& op
   return std::make_unique<LocalStore>(std::move(path));
 }
 
+}  // namespace
+
 std::string shown_url(const std::string& url) {
   if (!url.starts_with("rest:")) return url;
   try {
@@ -59,6 +64,12 @@ std::string shown_url(const std::string& url) {
   } catch (const base::UsageError&) {
     return "rest:…";
   }
+}
+
+std::unique_ptr<Store> open_store(const std::string& url, const StoreOptions& options) {
+  auto store = std::make_unique<RetryStore>(open_bare(url, options));
+  if (!options.reserve_download) return store;
+  return std::make_unique<LimitedStore>(std::move(store), options.reserve_download);
 }
 
 }  // namespace davit::store
