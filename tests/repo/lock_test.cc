@@ -8,6 +8,8 @@
 #include <thread>
 
 #include "base/errors.h"
+#include "base/patience.h"
+#include "store/retry_store.h"
 #include "support/fault_store.h"
 #include "support/test_repository.h"
 
@@ -179,6 +181,34 @@ TEST_F(LockTest, GoesOnAfterAFewFailedRefreshes) {
   EXPECT_FALSE(lock->lost().stop_requested());
   lock->release();
   EXPECT_EQ(locks(), 0u);  // those that could not be removed earlier too
+}
+
+// A lock whose answer was lost is in the store all the same, and would keep every prune out.
+TEST_F(LockTest, LeavesNoneThatItDoesNotKnowToHaveWritten) {
+  std::atomic<int> writes{0};
+  store->after_each([&](const test::StoreCall& call) {
+    if (call.op == test::StoreOp::put && writes++ % 2 == 0)
+      throw base::IoError("the answer is lost", 0, true);
+  });
+  EXPECT_THROW(take(LockMode::shared), base::IoError);
+  EXPECT_EQ(locks(), 0u);
+  const auto lock = take(LockMode::shared);
+  EXPECT_TRUE(eventually([&] { return writes > 8; }));
+  EXPECT_FALSE(lock->lost().stop_requested());
+  lock->release();
+  EXPECT_EQ(locks(), 0u);
+}
+
+TEST_F(LockTest, IsReleasedWhileItsRefreshWaitsForTheStore) {
+  repository = test::make_repository(std::make_shared<store::RetryStore>(store));
+  const auto lock = take(LockMode::shared);
+  store->fail_share(1, 1);
+  const uint64_t before = store->calls();
+  // It would wait for the store for the ten minutes that the lock is good for.
+  EXPECT_TRUE(eventually([&] { return store->calls() > before + 1; }));
+  const base::PatienceScope patience({0ms});
+  EXPECT_THROW(lock->release(), base::IoError);
+  store->fail_share(0, 0);
 }
 
 TEST_F(LockTest, IsLostWhenSomebodyRemovesIt) {

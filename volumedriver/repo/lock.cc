@@ -13,6 +13,7 @@
 
 #include "base/errors.h"
 #include "base/log.h"
+#include "base/patience.h"
 
 namespace davit::repo {
 
@@ -37,7 +38,8 @@ base::Time wall_time() {
   return std::chrono::time_point_cast<base::Time::duration>(std::chrono::system_clock::now());
 }
 
-Id write_lock(const Repository& repository, LockMode mode, const LockIdentity& identity) {
+Repository::SealedFile make_lock(const Repository& repository, LockMode mode,
+                                 const LockIdentity& identity) {
   LockFile file;
   file.time.time = wall_time();
   file.exclusive = mode == LockMode::exclusive;
@@ -46,7 +48,7 @@ Id write_lock(const Repository& repository, LockMode mode, const LockIdentity& i
   file.pid = ::getpid();
   file.uid = ::geteuid();
   file.gid = ::getegid();
-  return repository.save_unpacked(Kind::lock, encode_lock(file));
+  return repository.seal_unpacked(Kind::lock, encode_lock(file));
 }
 
 std::vector<store::FileInfo> lock_files(const Repository& repository) {
@@ -106,12 +108,15 @@ struct Lock::State {
   void lose(const std::string& why);
   // False when the lock is to be released.
   bool sleep(milliseconds time);
+  // Until it expires.
+  milliseconds time_left();
 
   Repository& repository;
   const LockMode mode;
   const LockIdentity identity;
   const LockTiming timing;
   std::stop_source lost;
+  std::stop_source ended;  // the threads are to end: ends their waiting for the store
 
   // The refreshing thread's; the owner's before it started and after it ended.
   Id id;
@@ -128,9 +133,13 @@ struct Lock::State {
 };
 
 void Lock::State::begin_threads() {
-  refreshed_at = boot_time();
   refresher = std::thread([this] { refresh_loop(); });
   watcher = std::thread([this] { watch_loop(); });
+}
+
+milliseconds Lock::State::time_left() {
+  const std::lock_guard guard(mutex);
+  return std::max(timing.expire - (boot_time() - refreshed_at), milliseconds(0));
 }
 
 void Lock::State::end_threads() {
@@ -138,6 +147,7 @@ void Lock::State::end_threads() {
     const std::lock_guard guard(mutex);
     ending = true;
   }
+  ended.request_stop();
   changed.notify_all();
   if (refresher.joinable()) refresher.join();
   if (watcher.joinable()) watcher.join();
@@ -158,11 +168,15 @@ bool Lock::State::refresh() {
     lose("somebody removed it");
     return false;
   }
-  const Id next = write_lock(repository, mode, identity);
-  left_over.push_back(std::exchange(id, next));
+  const milliseconds made_at = boot_time();  // as the file says; others count from then
+  const Repository::SealedFile next = make_lock(repository, mode, identity);
+  // Where the answer is lost it may be there all the same: it is to be removed, too.
+  left_over.push_back(next.id);
+  repository.store().put({Kind::lock, next.id}, next.bytes);
+  std::swap(left_over.back(), id);
   {
     const std::lock_guard guard(mutex);
-    refreshed_at = boot_time();
+    refreshed_at = made_at;
   }
   while (!left_over.empty()) {
     repository.store().remove({Kind::lock, left_over.back()});
@@ -189,12 +203,20 @@ bool Lock::State::look_again() {
 }
 
 void Lock::State::refresh_loop() {
-  if (!sleep(timing.settle) || !look_again()) return;
+  if (!sleep(timing.settle)) return;
+  {
+    const base::PatienceScope patience({time_left(), ended.get_token()});
+    if (!look_again()) return;
+  }
   milliseconds wait = timing.refresh;
   while (sleep(wait) && !lost.stop_requested()) {
     wait = timing.refresh;
+    // A store that is away is waited for as long as the lock holds.
+    const base::PatienceScope patience({time_left(), ended.get_token()});
     try {
       if (!refresh()) return;
+    } catch (const base::Cancelled&) {
+      return;
     } catch (const std::exception& error) {
       spdlog::warn("cannot refresh the repository's lock, trying again: {}", error.what());
       wait = timing.refresh / 5;
@@ -220,9 +242,12 @@ std::unique_ptr<Lock> Lock::begin(Repository& repository, LockMode mode,
                                   const LockIdentity& identity, const LockTiming& timing) {
   check_others(repository, mode, std::nullopt, timing.retry);
   auto state = std::make_unique<State>(repository, mode, identity, timing);
-  state->id = write_lock(repository, mode, identity);
-  // From here on the lock is removed however this ends.
+  state->refreshed_at = boot_time();
+  const Repository::SealedFile file = make_lock(repository, mode, identity);
+  state->id = file.id;
+  // From here on the lock is removed however this ends: also where only the answer was lost.
   std::unique_ptr<Lock> lock(new Lock(std::move(state)));
+  repository.store().put({Kind::lock, file.id}, file.bytes);
   lock->state_->begin_threads();
   return lock;
 }
@@ -250,6 +275,8 @@ void Lock::release() {
 }
 
 Lock::~Lock() {
+  // Whoever unwinds has waited for the store already, or does not want to wait.
+  const base::PatienceScope patience(base::Patience{});
   try {
     release();
   } catch (const std::exception& error) {

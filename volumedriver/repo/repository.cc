@@ -247,7 +247,7 @@ Bytes Repository::read_unpacked(Kind kind, const Id& id) const {
   }
 }
 
-Id Repository::save_unpacked(Kind kind, base::ByteView json) const {
+Repository::SealedFile Repository::seal_unpacked(Kind kind, base::ByteView json) const {
   Bytes sealed;
   crypto::seal(key_, encode_unpacked(json), sealed);
   // Bad memory must not write a file that nobody can read.
@@ -256,10 +256,15 @@ Id Repository::save_unpacked(Kind kind, base::ByteView json) const {
     throw base::Corrupt(std::string("a new ") + store::kind_name(kind) +
                         " file did not read back as it was written: memory or processor is faulty");
   const Id id = crypto::sha256(sealed);
-  Name name{kind, id};
+  return {id, std::move(sealed)};
+}
+
+Id Repository::save_unpacked(Kind kind, base::ByteView json) const {
+  const SealedFile file = seal_unpacked(kind, json);
+  Name name{kind, file.id};
   name.is_hash = true;
-  store_->put(name, sealed);
-  return id;
+  store_->put(name, file.bytes);
+  return file.id;
 }
 
 // ---- snapshots

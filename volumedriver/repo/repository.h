@@ -82,6 +82,12 @@ class Repository {
   // name.
   base::Bytes load_unpacked(store::Kind kind, const base::Id& id) const;
   base::Id save_unpacked(store::Kind kind, base::ByteView json) const;
+  // The first half of save_unpacked: a file and its name, for who must know that before it is put.
+  struct SealedFile {
+    base::Id id;
+    base::Bytes bytes;
+  };
+  SealedFile seal_unpacked(store::Kind kind, base::ByteView json) const;
 
   struct SnapshotFile {
     base::Id id;
