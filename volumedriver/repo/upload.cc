@@ -14,9 +14,11 @@
 #include "base/bounded_queue.h"
 #include "base/crew.h"
 #include "base/errors.h"
+#include "base/patience.h"
 #include "base/synchronized.h"
 #include "crypto/seal.h"
 #include "crypto/sha256.h"
+#include "repo/arrived_packs.h"
 #include "repo/chunker.h"
 #include "repo/codec.h"
 #include "repo/index_file.h"
@@ -43,6 +45,7 @@ struct NewIndex {
   IndexEncoder encoder;
   std::vector<IndexEntry> entries;
   std::chrono::steady_clock::time_point since;  // the first of them
+  std::unique_ptr<ArrivedPacks> noted;          // on disk; null where there is no place for it
 };
 
 }  // namespace
@@ -80,6 +83,7 @@ struct UploadSession::State {
   void submit(std::unique_ptr<GrowingPack> pack);
 
   // The uploading threads' part.
+  void before_first_pack();
   void upload(GrowingPack& pack);
   void write_index(NewIndex index);
 
@@ -98,6 +102,7 @@ struct UploadSession::State {
   base::Synchronized<NewIndex> new_index;
   base::BoundedQueue<std::unique_ptr<GrowingPack>> queue;
   std::once_flag first_pack;
+  std::stop_source ended;  // nobody waits for the store any more
 
   bool finished = false;  // the owner's
 
@@ -114,6 +119,9 @@ UploadSession::State::State(Repository& repository, UploadOptions options)
             {repository.store(), this->options.pack_size_bytes}}},
       queue(repository.store().connections()),
       crew([this] { queue.stop(); }) {
+  adopt_arrived_packs(repository, [this] { before_first_pack(); });
+  // Whatever ends the session ends their waiting for a store that is away.
+  const base::PatienceScope patience({base::patience().limit, ended.get_token()});
   for (unsigned i = 0; i < repository.store().connections(); ++i)
     crew.start("upload", [this] {
       try {
@@ -131,6 +139,7 @@ void UploadSession::State::fail(std::exception_ptr why) {
   });
   failed = true;
   queue.stop();
+  ended.request_stop();
 }
 
 void UploadSession::State::throw_if_failed() {
@@ -249,8 +258,12 @@ void UploadSession::State::submit(std::unique_ptr<GrowingPack> pack) {
 
 // ---- the uploading threads
 
-void UploadSession::State::upload(GrowingPack& pack) {
+void UploadSession::State::before_first_pack() {
   if (options.before_first_pack) std::call_once(first_pack, options.before_first_pack);
+}
+
+void UploadSession::State::upload(GrowingPack& pack) {
+  before_first_pack();
   const Id id = pack.put(repository.store());
 
   std::optional<NewIndex> full;
@@ -258,6 +271,10 @@ void UploadSession::State::upload(GrowingPack& pack) {
     auto index = new_index.lock();
     const auto now = std::chrono::steady_clock::now();
     if (index->entries.empty()) index->since = now;
+    if (!index->noted && !repository.index_cache_directory().empty())
+      index->noted =
+          std::make_unique<ArrivedPacks>(repository.index_cache_directory(), repository.key());
+    if (index->noted) index->noted->add(id, pack.blobs);
     index->encoder.add(id, pack.blobs);
     for (const PackBlob& blob : pack.blobs)
       index->entries.push_back(
@@ -272,6 +289,7 @@ void UploadSession::State::upload(GrowingPack& pack) {
 
 void UploadSession::State::write_index(NewIndex index) {
   const Id file = repository.save_unpacked(store::Kind::index, index.encoder.finish());
+  if (index.noted) index.noted->forget();
   repository.index().add_file(file, index.entries);
   repository.index().settle();
   if (keeps_pending) return;

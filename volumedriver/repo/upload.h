@@ -8,8 +8,9 @@
 // save_blob does the work (SHA-256, zstd, AES, and the pack's hash while its bytes are in the
 // processor's cache) on the caller's thread; packs beyond 1 MiB grow as drafts of the store, and
 // are committed by store.connections() threads of the session. Index files are written as it goes
-// (50,000 blobs or 10 minutes), so that a run that dies leaves its packs useful; without finish()
-// nothing that is visible depends on it.
+// (50,000 blobs or 10 minutes), so that a run that dies leaves its packs useful; what arrived since
+// the last one is noted on this machine's disk (arrived_packs.h), and the next session begins with
+// an index file for it. Without finish() nothing that is visible depends on it.
 //
 // Memory, whatever is saved: with N calling threads, C = store.connections() and B the largest
 // blob,
@@ -42,8 +43,8 @@ struct UploadOptions {
   std::stop_token stop{};
   // When so many bytes may go to the store: base::Bandwidth::reserve. Empty: at once.
   std::function<std::chrono::steady_clock::time_point(uint64_t bytes)> reserve{};
-  // Called once, on a thread of the session, before the first pack gets its name in the store; what
-  // it throws fails the session. May be empty.
+  // Called once, on a thread of the session or by its constructor, before the first pack or index
+  // file gets its name in the store; what it throws fails the session. May be empty.
   std::function<void()> before_first_pack{};
 };
 
@@ -55,10 +56,11 @@ struct UploadCounts {
 
 class UploadSession {
  public:
-  // The index must be fresh (refresh_index). `repository` must outlive it.
+  // The index must be fresh (refresh_index). `repository` must outlive it. First adopts the packs
+  // of sessions that came to no end, and throws what the store and `before_first_pack` throw then.
   explicit UploadSession(Repository& repository, UploadOptions options = {});
-  ~UploadSession();  // without finish(): stops the threads; packs that arrived stay as orphans for
-                     // prune
+  ~UploadSession();  // without finish(): stops the threads; packs that arrived stay for the next
+                     // session, or prune
 
   struct Saved {
     base::Id id;
