@@ -52,7 +52,7 @@ TEST_F(SettingsTest, SetKeepsTheRestOfTheFile) {
 TEST_F(SettingsTest, BadValuesAreRefusedAndChangeNothing) {
   Settings settings = make({{"DAVIT_KEEP_DAILY", "3"}});
   const std::pair<const char*, const char*> bad[] = {
-      {"DAVIT_LIMIT_UPLOAD", "-1"}, {"DAVIT_PRIORITY", "high"},
+      {"DAVIT_LIMIT_UPLOAD", "-1"}, {"DAVIT_LIMIT_DOWNLOAD", "1.5"}, {"DAVIT_PRIORITY", "high"},
       {"DAVIT_JOBS", "0"},         {"DAVIT_JOBS", "two"},          {"DAVIT_SCHEDULE", "bad"},
       {"TZ", "Mars/Olympus"},      {"DAVIT_JITTER", "5 minutes"},  {"RESTIC_COMPRESSION", "best"},
       {"RESTIC_PACK_SIZE", "1000"}, {"DAVIT_FINAL_BACKUP", "maybe"}, {"DAVIT_PING_URL", "hc-ping.com/x"},

@@ -10,10 +10,13 @@
 #include "base/errors.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "base/patience.h"
+#include "base/sleep.h"
 #include "jobs/mirror_urls.h"
 #include "jobs/password.h"
 #include "jobs/repository_cache.h"
 #include "jobs/store_options.h"
+#include "store/backoff.h"
 #include "store/open.h"
 
 namespace davit::jobs {
@@ -21,6 +24,9 @@ namespace davit::jobs {
 using namespace std::chrono_literals;
 
 namespace {
+
+// How long the calls of one try to open the repository may be tried again.
+constexpr auto kOpening = 1s;
 
 // What write_file_atomic leaves when the process dies in it.
 void remove_half_written(const std::string& directory) {
@@ -79,12 +85,11 @@ std::string RepositoryAccess::describe_sources() const {
 
 std::shared_ptr<store::Store> RepositoryAccess::open_place(const std::string& url,
                                                            std::shared_ptr<store::MirrorStore>& mirrors) {
-  const auto options = store_options(settings_, data_directory_);
-  std::shared_ptr<store::Store> primary = store::open_store(url, options);
+  std::shared_ptr<store::Store> primary = open_store(url);
   std::vector<store::MirrorStore::Copy> copies;
   std::vector<std::pair<std::string, bool>> places;
   for (const MirrorUrl& mirror : parse_mirrors(settings_.get("DAVIT_MIRRORS"))) {
-    std::shared_ptr<store::Store> store = store::open_store(mirror.url, options);
+    std::shared_ptr<store::Store> store = open_store(mirror.url);
     const std::string place = store->describe();
     const auto is_there = [&](const auto& other) { return other.first == place; };
     if (place == primary->describe() || std::any_of(places.begin(), places.end(), is_there))
@@ -136,7 +141,34 @@ void RepositoryAccess::note_repository(const std::string& url, const base::Id& i
 
 std::shared_ptr<repo::Repository> RepositoryAccess::find_open() const { return *open_.lock(); }
 
+std::unique_ptr<store::Store> RepositoryAccess::open_store(const std::string& url) {
+  store::StoreOptions options = store_options(settings_, data_directory_);
+  options.reserve_download = [this](uint64_t bytes) {
+    return download_.reserve(bytes, std::chrono::steady_clock::now());
+  };
+  return store::open_store(url, options);
+}
+
 std::shared_ptr<repo::Repository> RepositoryAccess::get() {
+  const base::Patience patience = base::patience();
+  store::Backoff backoff(patience.limit);
+  for (;;) {
+    const auto began = std::chrono::steady_clock::now();
+    std::optional<std::chrono::steady_clock::duration> pause;
+    try {
+      // Others wait until this has opened it, and some of them have little time.
+      const base::PatienceScope short_one({std::min<std::chrono::milliseconds>(patience.limit, kOpening), patience.stop});
+      return get_now();
+    } catch (const base::IoError& error) {
+      if (!error.transient()) throw;
+      pause = backoff.next_pause(began, std::chrono::steady_clock::now(), base::random_fraction());
+      if (!pause) throw;
+    }
+    if (!base::sleep_for(*pause, patience.stop)) throw base::Cancelled();
+  }
+}
+
+std::shared_ptr<repo::Repository> RepositoryAccess::get_now() {
   std::lock_guard one(opening_);
   const std::string url = this->url();
   // Told before the password is read: where it changes meanwhile, the next call opens again.

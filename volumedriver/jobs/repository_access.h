@@ -14,6 +14,7 @@
 #include <stop_token>
 #include <string>
 
+#include "base/bandwidth.h"
 #include "base/clock.h"
 #include "base/synchronized.h"
 #include "jobs/mirror_book.h"
@@ -41,7 +42,8 @@ class RepositoryAccess {
   ~RepositoryAccess();
 
   // The open repository; opens it where needed, and makes the embedded one on the first start of an installation.
-  // Throws NoRepository, WrongPassword, IoError, … each saying what to do. Settings that changed are followed.
+  // Throws NoRepository, WrongPassword, IoError, … each saying what to do. Settings that changed are followed. A store
+  // that is away is waited for as long as the caller's patience allows (base/patience.h), without holding up others.
   std::shared_ptr<repo::Repository> get();
   // As get(), but never opens: nothing while it is not open.
   std::shared_ptr<repo::Repository> find_open() const;
@@ -142,6 +144,9 @@ class RepositoryAccess {
   void check_not_exclusively_locked(const repo::Repository& repository) const;
   // Gives it back. Where that fails it is removed before the next one is taken. With busy_ or exclusive_ set.
   void release(std::unique_ptr<repo::Lock> taken, const repo::Repository& repository);
+  // One try of get().
+  std::shared_ptr<repo::Repository> get_now();
+  std::unique_ptr<store::Store> open_store(const std::string& url);
   // Changes when the password or the way to the store may be another; holds no secret.
   std::string describe_sources() const;
   std::string embedded_path() const;
@@ -152,6 +157,8 @@ class RepositoryAccess {
   const std::string data_directory_;
   const std::string installation_;
   const Timing timing_;
+  // DAVIT_LIMIT_DOWNLOAD, for all that is read at once, from whatever store.
+  base::Bandwidth download_{[this] { return static_cast<uint64_t>(settings_.number("DAVIT_LIMIT_DOWNLOAD")) << 10; }};
 
   std::mutex opening_;  // one opener at a time; protects the next two
   std::string open_url_, open_sources_;

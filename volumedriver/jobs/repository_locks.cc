@@ -264,6 +264,8 @@ std::unique_ptr<repo::Lock> RepositoryAccess::take(const std::shared_ptr<repo::R
 }
 
 void RepositoryAccess::release(std::unique_ptr<repo::Lock> taken, const repo::Repository& repository) {
+  // Also of a job that was told to stop, and without holding up others where the store is away.
+  const base::PatienceScope patience(base::Patience{});
   try {
     taken->release();
   } catch (const std::exception& error) {

@@ -71,6 +71,8 @@ const std::vector<SettingSpec>& setting_specs() {
       {"DAVIT_JOBS", "2", T::number, false, false, "backups that run at once"},
       {"DAVIT_LIMIT_UPLOAD", "0", T::number, false, false,
        "KiB/s that backups and prune together write to the repository; 0: no limit"},
+      {"DAVIT_LIMIT_DOWNLOAD", "0", T::number, false, false,
+       "KiB/s that restores, check and prune together read from the repository; 0: no limit"},
       {"DAVIT_PRIORITY", "low", T::text, false, false,
        "of backups, check and prune: low (nice 10, idle I/O class) or normal; restores are never low"},
       {"DAVIT_KEEP_LAST", "", T::number, false, false, "retention of volumes without a rule of their own"},
@@ -196,7 +198,7 @@ void Settings::validate(const SettingSpec& spec, const std::string& value) const
         throw UsageError(key + ": MiB, from 0 (no cache) to 100000000");
       if (key == "DAVIT_QUORUM" && (number < 1 || number > 64)) throw UsageError(key + ": from 1 to 64");
       if (key == "DAVIT_JOBS" && (number < 1 || number > 64)) throw UsageError(key + ": from 1 to 64");
-      if (key == "DAVIT_LIMIT_UPLOAD" && (number < 0 || number > 1'000'000'000))
+      if (key.starts_with("DAVIT_LIMIT_") && (number < 0 || number > 1'000'000'000))
         throw UsageError(key + ": KiB/s, from 0 (no limit) to 1000000000");
       if (key.starts_with("DAVIT_KEEP_") && number < -1) throw UsageError(key + ": -1 (all), 0 or more");
       break;
