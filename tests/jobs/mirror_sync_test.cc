@@ -71,7 +71,6 @@ struct World {
                             book.note_prune(test::ids_of(*stores, Kind::snapshot));
                             second_phase();
                           });
-    book.ask_for_sweep();
   }
   MirrorSyncResult sync() {
     MirrorSyncOptions options;
@@ -209,7 +208,6 @@ TEST(MirrorSync, ASnapshotThatVanishedBeforeAPruneGoesAlsoWhereTheMirrorWasAwayT
   world.sync();
   world.files->remove({Kind::snapshot, lost});
   world.prune();
-  world.book.take_sweep(world.place());  // davit was started again meanwhile
   const auto later = world.save(20);
   world.sync();
   EXPECT_EQ(world.difference(), "");
@@ -426,7 +424,6 @@ TEST_P(KilledMirrorSync, LeavesAWholeRepositoryAtEachCall) {
     }
     world.sync();
     EXPECT_THAT(world.mirror_errors(), IsEmpty()) << "after call " << at;
-    // What a sweep would have removed waits for the next prune; here the journal names it all.
     EXPECT_EQ(world.difference(), "") << "after call " << at;
   }
   EXPECT_GT(runs, 5);

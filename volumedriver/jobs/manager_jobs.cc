@@ -83,7 +83,6 @@ void Manager::prune_once(Job& job, upkeep::PrunePlan* report) {
             [&job](const std::string& why) { job.set_phase(why); });
       });
     }
-    context_.repository.mirror_book().ask_for_sweep();
     context_.repository.mirror_book().changed();
     spdlog::info("pruned the repository: {} freed, {} of {} packs rewritten", base::human_size(plan.bytes_freed),
                  plan.packs_repacked, plan.packs_total);

@@ -205,16 +205,6 @@ std::string MirrorBook::primary_away() const {
   return book_.lock()->primary_away;
 }
 
-void MirrorBook::ask_for_sweep() {
-  book_.with([](Book& book) {
-    for (const auto& place : book.order) book.entries.at(place).sweep = true;
-  });
-}
-
-bool MirrorBook::take_sweep(const std::string& place) {
-  return book_.with([&](Book& book) { return std::exchange(book.entries.at(place).sweep, false); });
-}
-
 bool MirrorBook::is_first(const std::string& place) const {
   return book_.with([&](const Book& book) { return book.entries.at(place).first; });
 }

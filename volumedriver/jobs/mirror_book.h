@@ -61,10 +61,6 @@ class MirrorBook {
   void note_primary(const std::string& why);
   std::string primary_away() const;
 
-  // Extra packs and index files of the mirror go with its next synchronisation: a prune has just
-  // ended.
-  void ask_for_sweep();
-  bool take_sweep(const std::string& place);
   // Whether it has not been in sync since davit began.
   bool is_first(const std::string& place) const;
 
@@ -77,7 +73,7 @@ class MirrorBook {
     MirrorStatus status;
     std::optional<std::string> seen;
     std::shared_ptr<MirrorJournal> journal;
-    bool sweep = false, first = true;
+    bool first = true;
   };
   struct Book {
     std::vector<std::string> order;

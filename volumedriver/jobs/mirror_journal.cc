@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <optional>
+#include <utility>
 
 #include "base/errors.h"
 #include "base/fd.h"
@@ -17,7 +18,7 @@ namespace {
 
 constexpr size_t kLargest = size_t{1} << 30;
 constexpr std::string_view kPruned = "pruned";
-constexpr std::string_view kKnown = "known ";
+constexpr std::string_view kKnown = "known ", kListed = "snapshots:";
 
 std::optional<store::Name> parse_name(std::string_view line) {
   for (const auto kind :
@@ -51,8 +52,9 @@ void MirrorJournal::add(const store::Name& removed) {
 }
 
 void MirrorJournal::add_prune(std::span<const base::Id> snapshots) {
-  std::string lines = std::string(kPruned) + "\n";
+  std::string lines = std::string(kListed) + "\n";
   for (const auto& id : snapshots) lines += std::string(kKnown) + id.hex() + "\n";
+  lines += std::string(kPruned) + "\n";
   append(lines);
 }
 
@@ -67,18 +69,25 @@ MirrorJournal::Content MirrorJournal::read() const {
   if (!bytes) return content;
   const std::string_view text = base::as_text(*bytes);
   content.size_bytes = text.size();
+  std::vector<base::Id> before;
+  bool is_listing = false;
   for (size_t at = 0, end; (end = text.find('\n', at)) != text.npos; at = end + 1) {
     const std::string_view line = text.substr(at, end - at);
-    if (line == kPruned) {
-      // Only what the last prune knew is sure to be whole.
-      content.pruned = true;
-      content.known.clear();
+    if (line == kListed) {
+      before = std::exchange(content.known, {});
+      is_listing = true;
+    } else if (line == kPruned) {
+      // Only what the last prune knew is sure to be whole. Its list ends here, or it was cut off.
+      content.pruned = content.pruned || is_listing;
+      is_listing = false;
     } else if (line.starts_with(kKnown)) {
       if (const auto id = base::Id::parse(line.substr(kKnown.size()))) content.known.push_back(*id);
     } else if (const auto name = parse_name(line)) {
       content.removed.push_back(*name);
     }
   }
+  // A list without its end: that prune removed nothing.
+  if (is_listing) content.known.insert(content.known.end(), before.begin(), before.end());
   std::sort(content.known.begin(), content.known.end());
   return content;
 }

@@ -86,7 +86,6 @@ class Sync {
         there_(repository.in(stores.mirror(mirror).store)) {}
 
   MirrorSyncResult run() {
-    const bool sweep = book_.take_sweep(place_);
     recognise();
     if (options_.first && !stores_.stands_in())
       remove_locks([&](const repo::LockInfo& info) { return options_.is_ours(info); });
@@ -101,7 +100,7 @@ class Sync {
                           " are damaged, so that " + place_ +
                           " does not get them; the first: " + first + " (davit check tells more)");
     }
-    remove_all(sweep);
+    remove_all();
     book_.note_in_sync(place_, options_.clock->now(), note_);
     return result_;
   }
@@ -281,7 +280,7 @@ class Sync {
 
   // ---- removing
 
-  void remove_all(bool sweep) {
+  void remove_all() {
     const auto journal = book_.journal(place_);
     const auto content = journal->read();
     std::array<Ids, 6> noted, going;
@@ -305,8 +304,8 @@ class Sync {
         if (holds(lists_.of(kind), file.id)) continue;
         const bool is_known =
             std::binary_search(content.known.begin(), content.known.end(), file.id);
-        if (is_noted(kind, file.id) || (sweep && (kind == Kind::index || kind == Kind::data)) ||
-            (kind == Kind::snapshot && (sweep || content.pruned) && !is_known))
+        if (is_noted(kind, file.id) ||
+            (kind == Kind::snapshot && content.pruned && !is_known))
           of(going, kind).push_back(file.id);
         else if (kind == Kind::snapshot)
           lost.push_back(file.id);

@@ -6,8 +6,8 @@
 // lock meanwhile, and the exclusive one while something is removed; a lock of others that forbids
 // that puts it off.
 //
-// What goes: what the mirror's journal names (jobs/mirror_journal.h) and the primary lacks. Right
-// after a prune of ours also packs and index files that the primary lacks. A snapshot that vanished
+// What goes: what the mirror's journal names (jobs/mirror_journal.h) and the primary lacks. What
+// others prune at the primary stays on the mirror. A snapshot that vanished
 // from the primary otherwise stays until a prune of ours has freed what it used. From an
 // append-only mirror nothing goes.
 //

@@ -59,6 +59,9 @@ void MirrorWatch::run() {
     lock.unlock();
     const auto places = places_();
     lock.lock();
+    std::erase_if(turns_, [&](const auto& turn) {
+      return std::find(places.begin(), places.end(), turn.first) == places.end();
+    });
     const auto now = Clock::now();
     const bool all = std::exchange(changed_, false);
     auto next = now + 1h;

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/patience.h"
 #include "base/sleep.h"
+#include "crypto/sha256.h"
 #include "jobs/mirror_urls.h"
 #include "jobs/password.h"
 #include "jobs/repository_cache.h"
@@ -80,7 +81,7 @@ std::string RepositoryAccess::password() const { return read_password(settings_,
 
 std::string RepositoryAccess::describe_sources() const {
   return describe_password_source(settings_, data_directory_) + "\n" + describe_store_options(settings_) + "\n" +
-         hide_passwords(settings_.get("DAVIT_MIRRORS"));
+         crypto::sha256(base::as_bytes(settings_.get("DAVIT_MIRRORS"))).hex();
 }
 
 std::shared_ptr<store::Store> RepositoryAccess::open_place(const std::string& url,
@@ -117,11 +118,6 @@ std::shared_ptr<store::MirrorStore> RepositoryAccess::find_mirrors(const repo::R
   return mirrors_.with([&](const Mirrors& mirrors) {
     return mirrors.repository == &repository ? mirrors.stores : nullptr;
   });
-}
-
-uint64_t RepositoryAccess::stood_in(const repo::Repository& repository) const {
-  const auto mirrors = find_mirrors(repository);
-  return mirrors ? mirrors->stood_in() : 0;
 }
 
 std::optional<std::string> RepositoryAccess::password_file() const {

@@ -51,8 +51,6 @@ class RepositoryAccess {
   MirrorBook& mirror_book() { return mirror_book_; }
   // The primary and the mirrors of an open repository; nullptr where it has none.
   std::shared_ptr<store::MirrorStore> find_mirrors(const repo::Repository& repository) const;
-  // Grows when a mirror answers for a primary that is away: what is absent then is not proven to be.
-  uint64_t stood_in(const repo::Repository& repository) const;
   const repo::LockTiming& lock_timing() const { return timing_.lock; }
   // Makes the repository that the settings name (Conflict: there is one). Returns its ID.
   base::Id init();

@@ -260,7 +260,13 @@ std::unique_ptr<repo::Lock> RepositoryAccess::take(const std::shared_ptr<repo::R
     throw base::IoError("the repository " + repository->store().describe() + " is on a file system that is read-only, "
                         "so nothing can be saved there or removed: mount it read-write", EROFS);
   remove_left_locks(*repository);
-  return repo::Lock::begin(*repository, mode, identity(), timing_.lock);
+  try {
+    return repo::Lock::begin(*repository, mode, identity(), timing_.lock);
+  } catch (...) {
+    // It may be there although nobody told us so.
+    cleaned_.erase(place_of(*repository));
+    throw;
+  }
 }
 
 void RepositoryAccess::release(std::unique_ptr<repo::Lock> taken, const repo::Repository& repository) {

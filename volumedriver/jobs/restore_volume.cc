@@ -116,9 +116,10 @@ std::optional<Resolved> resolve_reference(Context& context, const std::string& t
   }
   const auto repository = context.repository.get();
   context.repository.check_not_exclusively_locked();
-  const uint64_t stood_in = context.repository.stood_in(*repository);
+  const auto mirrors = context.repository.find_mirrors(*repository);
+  const uint64_t stood_in = mirrors ? mirrors->stood_in() : 0;
   const auto snapshot = find_meant(reference, *repository, own_host);
-  if (!snapshot && context.repository.stood_in(*repository) != stood_in)
+  if (!snapshot && mirrors && mirrors->stood_in() != stood_in)
     throw base::IoError("the repository " + repository->store().describe() + " is away, and a mirror without snapshots of " +
                         volume + " does not prove that there are none: try again", 0, true);
   if (!snapshot) return std::nullopt;
@@ -156,7 +157,12 @@ restore::Result restore_once(Context& context, const std::string& uuid, const Re
   if (volume->source_snapshot.empty()) {
     hold.settle();  // what follows is remembered
     const Reference newest{.host = context.host(), .volume = volume->source_path.substr(9)};
+    const auto mirrors = context.repository.find_mirrors(*repository);
+    const uint64_t stood_in = mirrors ? mirrors->stood_in() : 0;
     snapshot = *resolve(newest, load_snapshots(*repository).readable, context.host());
+    if (mirrors && mirrors->stood_in() != stood_in)
+      throw base::IoError("the repository " + repository->store().describe() +
+                          " is away, and a mirror may not have the newest snapshot yet", 0, true);
     // Written down, so that a restart restores the same one.
     volume = context.registry.update(uuid, [&](Volume& record) {
       record.source_snapshot = snapshot.id.hex();

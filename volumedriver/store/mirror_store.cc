@@ -144,7 +144,12 @@ void MirrorStore::note_away(const std::string& why) {
 // the primary's.
 template <typename Read, typename Proves>
 auto MirrorStore::read_small(Read read, Proves proves) {
-  if (const size_t copy = stand_in_) return read(store(copy));
+  if (const size_t copy = stand_in_) {
+    ++stood_in_;
+    auto result = read(store(copy));
+    if (!proves(result)) refuse_as_proof();
+    return result;
+  }
   if (strict_ > 0) return read(primary());
   std::exception_ptr failure;
   std::string why = *away_.lock();
@@ -265,6 +270,12 @@ bool MirrorStore::is_read_only() {
 }
 
 // ---- writing
+
+void MirrorStore::refuse_as_proof() const {
+  throw base::IoError("the repository " + describe() + " is away, and what its mirror lacks proves nothing: " +
+                          away_.with([](const std::string& why) { return why; }),
+                      0, true);
+}
 
 void MirrorStore::refuse_writing() const {
   if (stand_in_ == 0) return;

@@ -109,6 +109,7 @@ class MirrorStore : public Store {
   bool is_usable(size_t copy);
   void note_away(const std::string& why);
   void refuse_writing() const;
+  [[noreturn]] void refuse_as_proof() const;
   // As far as it is known; where the primary never said it, and is away, `theirs` is believed until
   // it is back.
   base::Bytes primary_config(const base::Bytes& theirs);

@@ -79,6 +79,10 @@ Address parse_address(const std::string& url) {
     path = s3::percent_decode(path);
     take_host(place, address);
   } else {
+    // USER:PASSWORD@HOST:PATH, which would pass for a path on the host USER, and be shown.
+    const std::string first = path.substr(0, path.find('/'));
+    if (address.server.user.empty() && first.find('@') != first.npos)
+      refuse("it cannot hold a password: it takes a key, see DAVIT_SFTP_KEY_FILE");
     address.server.host = place;
   }
   if (address.server.host.empty()) refuse("there is no host");
