@@ -379,6 +379,7 @@ TEST(SftpStore, GivesUpOnASilentServer) {
   const IoError error = failure(*place.open_at(silent.port(), options));
   EXPECT_TRUE(error.transient());
   EXPECT_THAT(error.what(), HasSubstr("not logged in within"));
+  options.access.deadlines.connect = 15s;
   const test::RawServer another([](test::RawServer::Connection& connection) {
     connection.write("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
   });

@@ -53,7 +53,7 @@ if [ "$(id -u)" -eq 0 ]; then mkdir -p /run/sshd; fi
 setsid "$sshd" -D -e -f "$dir/sshd_config" >"$dir/log" 2>&1 </dev/null &
 echo $! >"$dir/sshd.pid"
 for ((i = 0; i < 100; i++)); do
-  if ssh-keyscan -T 2 -p "$port" 127.0.0.1 >"$dir/known_hosts" 2>/dev/null && [ -s "$dir/known_hosts" ]; then break; fi
+  if [ -n "$(ssh-keyscan -T 2 -p "$port" 127.0.0.1 2>/dev/null)" ]; then break; fi
   [ $i -lt 99 ] || {
     echo "sshd does not answer; the end of its log:" >&2
     tail -n 5 "$dir/log" >&2
@@ -62,6 +62,7 @@ for ((i = 0; i < 100; i++)); do
   }
   sleep 0.1
 done
+for public in "$dir"/host-*.pub; do echo "[127.0.0.1]:$port $(cut -d ' ' -f 1,2 "$public")"; done >"$dir/known_hosts"
 
 owner=$PPID
 (while kill -0 "$owner" 2>/dev/null; do sleep 2; done; end) >/dev/null 2>&1 </dev/null &

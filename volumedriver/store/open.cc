@@ -58,11 +58,12 @@ std::unique_ptr<Store> open_bare(const std::string& url, const StoreOptions& opt
 }  // namespace
 
 std::string shown_url(const std::string& url) {
-  if (!url.starts_with("rest:")) return url;
   try {
-    return rest::to_string(rest::parse_address(url));
+    if (url.starts_with("rest:")) return rest::to_string(rest::parse_address(url));
+    if (url.starts_with("sftp:")) sftp::parse_address(url);  // refuses one that holds a password
+    return url;
   } catch (const base::UsageError&) {
-    return "rest:…";
+    return url.substr(0, 5) + "…";
   }
 }
 

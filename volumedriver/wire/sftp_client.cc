@@ -25,8 +25,11 @@ std::unique_ptr<SftpSession> SftpClient::take() {
   std::vector<Kept> old;  // ends without the lock
   auto state = state_.lock();
   // Those that came back last are at the end.
-  if (!state->kept.empty() && steady_clock::now() - state->kept.back().since >= kKeptFor)
-    old.swap(state->kept);
+  const auto now = steady_clock::now();
+  auto fresh = state->kept.begin();
+  for (; fresh != state->kept.end() && now - fresh->since >= kKeptFor; ++fresh)
+    old.push_back(std::move(*fresh));
+  state->kept.erase(state->kept.begin(), fresh);
   if (state->kept.empty()) return nullptr;
   auto session = std::move(state->kept.back().session);
   state->kept.pop_back();
