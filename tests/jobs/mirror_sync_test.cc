@@ -218,19 +218,18 @@ TEST(MirrorSync, ASnapshotThatVanishedBeforeAPruneGoesAlsoWhereTheMirrorWasAwayT
   EXPECT_TRUE(world.mirror_files->find_size({Kind::snapshot, later}));
 }
 
-TEST(MirrorSync, AfterAPruneOfOursExtraPacksAndIndexesGo) {
+// Lost packs and indexes may be whole on the mirror only, and no prune has named them.
+TEST(MirrorSync, PacksThatDavitDidNotRemoveStayOnTheMirrorAlsoAfterAPrune) {
   World world;
   world.save(1);
   world.sync();
-  const base::Bytes stray = test::noise(3, 100).empty()
-                                ? base::Bytes()
-                                : base::to_bytes(base::as_bytes(test::noise(3, 100)));
-  world.mirror_files->put({Kind::data, base::Id{{1}}}, base::ByteView(stray));
+  const std::string stray = test::noise(3, 100);
+  world.mirror_files->put({Kind::data, base::Id{{1}}}, base::as_bytes(stray));
   world.sync();
   EXPECT_TRUE(world.mirror_files->find_size({Kind::data, base::Id{{1}}}));
   world.prune();
   world.sync();
-  EXPECT_EQ(world.difference(), "");
+  EXPECT_TRUE(world.mirror_files->find_size({Kind::data, base::Id{{1}}}));
 }
 
 TEST(MirrorSync, NothingIsEverRemovedFromAnAppendOnlyMirror) {
