@@ -23,8 +23,8 @@ class Backoff {
   // would hang as long. `chance` is from 0 to 1.
   std::optional<Clock::duration> next_pause(Clock::time_point began, Clock::time_point now,
                                             double chance) {
-    if (!first_failure_) first_failure_ = now;
-    const Clock::duration left = *first_failure_ + limit_ - now;
+    if (deadline_ == kNoFailureYet) deadline_ = now + limit_;
+    const Clock::duration left = deadline_ - now;
     if (left <= Clock::duration::zero() || now - began >= limit_) return std::nullopt;
     const auto pause = std::chrono::duration_cast<Clock::duration>(longest_ * chance);
     longest_ = std::min(longest_ * 2, kLongest);
@@ -32,9 +32,10 @@ class Backoff {
   }
 
  private:
+  static constexpr Clock::time_point kNoFailureYet = Clock::time_point::max();
   const Clock::duration limit_;
   Clock::duration longest_ = kFirst;
-  std::optional<Clock::time_point> first_failure_;
+  Clock::time_point deadline_ = kNoFailureYet;
 };
 
 }  // namespace davit::store
