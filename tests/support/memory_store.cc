@@ -12,6 +12,12 @@ std::unique_ptr<MemoryStore> MemoryStore::another() const {
   return std::unique_ptr<MemoryStore>(new MemoryStore(files_));
 }
 
+std::shared_ptr<MemoryStore> MemoryStore::copy() const {
+  auto files = std::make_shared<base::Synchronized<Files>>();
+  *files->lock() = files_->with([](const Files& each) { return each; });
+  return std::shared_ptr<MemoryStore>(new MemoryStore(std::move(files)));
+}
+
 void MemoryStore::put(const store::Name& name, std::span<const base::ByteView> pieces) {
   base::Bytes bytes;
   for (const auto& piece : pieces) base::append(bytes, piece);

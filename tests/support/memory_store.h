@@ -17,6 +17,8 @@ class MemoryStore : public store::Store {
 
   MemoryStore();
   std::unique_ptr<MemoryStore> another() const;
+  // With the same files now; what changes later changes in one of them only.
+  std::shared_ptr<MemoryStore> copy() const;
 
   void prepare() override {}
   void put(const store::Name& name, std::span<const base::ByteView> pieces) override;

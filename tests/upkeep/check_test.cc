@@ -9,6 +9,7 @@
 #include "repo/tree.h"
 #include "support/made_repository.h"
 #include "support/memory_store.h"
+#include "support/twin_store.h"
 
 namespace davit::upkeep {
 namespace {
@@ -20,6 +21,7 @@ using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 
 class Check : public ::testing::Test {
  protected:
@@ -249,6 +251,99 @@ TEST_F(Check, BoundsWhatItTellsOfATotalLoss) {
   EXPECT_GT(packs, 300);
   EXPECT_LT(report.errors.size(), 600);
   EXPECT_THAT(report.errors, Contains(HasSubstr("more of this kind: packs")));
+}
+
+TEST_F(Check, NamesEverySnapshotAndFileThatNeedsWhatIsDamaged) {
+  const base::Id second =
+      test::save_files(*repository_, {{"dir/file", noise(1, 200'000)}, {"other", noise(3, 1000)}});
+  const base::Id third = test::save_files(*repository_, {{"alone", noise(4, 1000)}});
+  const auto location = *repository_->index().find(repo::BlobType::data, content_.at(3));
+  memory_->damage({Kind::data, location.pack},
+                  [&](base::Bytes& bytes) { flip(bytes, location.offset + 20); });
+  const CheckReport report = run(true);
+  // Both have the very same directory.
+  for (const auto& id : {id_, second})
+    EXPECT_THAT(report.errors,
+                Contains(HasSubstr("snapshot " + id.short_hex() + ", /dir/file: data blob")));
+  EXPECT_THAT(report.damaged_snapshots, ElementsAre(id_, second));
+  EXPECT_THAT(report.damaged_packs, ElementsAre(location.pack));
+  EXPECT_THAT(report.errors, Not(Contains(HasSubstr(third.short_hex()))));
+}
+
+TEST_F(Check, ReadsThePacksThatAreChosenAndThoseThatWereDamagedBefore) {
+  const auto location = *repository_->index().find(repo::BlobType::data, content_.at(3));
+  memory_->damage({Kind::data, location.pack},
+                  [&](base::Bytes& bytes) { flip(bytes, location.offset + 20); });
+  CheckOptions options;
+  std::vector<base::Id> whole;
+  size_t there = 0;
+  options.on_whole_pack = [&](const base::Id& pack) { whole.push_back(pack); };
+  options.on_packs = [&](std::span<const PackSize> packs) { there = packs.size(); };
+  options.choose = [&](std::span<const PackSize> packs) {
+    std::vector<bool> chosen;
+    for (const auto& pack : packs) chosen.push_back(pack.id != location.pack);
+    return chosen;
+  };
+  CheckReport report = check(*repository_, options);
+  EXPECT_THAT(report.errors, IsEmpty());
+  EXPECT_EQ(report.packs_read, there - 1);
+  EXPECT_EQ(whole.size(), there - 1);
+  EXPECT_THAT(whole, Not(Contains(location.pack)));
+  EXPECT_EQ(report.bytes_read, test::bytes_of(*memory_, Kind::data) -
+                                   *memory_->find_size({Kind::data, location.pack}));
+
+  options.choose = {};
+  options.also_read = {location.pack, base::Id{}};
+  whole.clear();
+  report = check(*repository_, options);
+  EXPECT_EQ(report.packs_read, 1u);
+  EXPECT_THAT(whole, IsEmpty());
+  EXPECT_THAT(report.damaged_packs, ElementsAre(location.pack));
+}
+
+// Every kind of file, wrong and missing, beside a store that has it whole.
+TEST_F(Check, SaysWhatTheStorePutRightAndFindsItWholeThen) {
+  const auto good = memory_->copy();
+  const auto twins = std::make_shared<test::TwinStore>(memory_, good);
+  std::vector<store::Name> names{{Kind::config, {}}};
+  for (const Kind kind : {Kind::key, Kind::data, Kind::index, Kind::snapshot})
+    for (const auto& id : test::ids_of(*memory_, kind)) names.push_back({kind, id});
+  for (const store::Name& name : names) {
+    for (const bool missing : {false, true}) {
+      // Of these two nobody knows that they should be there.
+      if (missing && (name.kind == Kind::index || name.kind == Kind::snapshot)) continue;
+      if (missing)
+        memory_->remove(name);
+      else
+        memory_->damage(name, [&](base::Bytes& bytes) { flip(bytes, bytes.size() / 2); });
+      repo::Repository repository(twins, repository_->config(), repository_->key(),
+                                  repository_->key_id());
+      CheckOptions options;
+      options.read_data = true;
+      const CheckReport report = check(repository, options);
+      EXPECT_THAT(report.errors, IsEmpty()) << store::to_string(name);
+      EXPECT_THAT(report.repaired, ElementsAre(HasSubstr(store::to_string(name))));
+      EXPECT_THAT(report.damaged_packs, IsEmpty());
+      EXPECT_EQ(memory_->get(name, 1 << 20), good->get(name, 1 << 20));
+      EXPECT_THAT(check(repository, options).repaired, IsEmpty());
+    }
+  }
+  EXPECT_GT(names.size(), 6u);
+}
+
+TEST_F(Check, AsksOnceAboutAPackThatCannotBePutRight) {
+  const base::Id pack = pack_of(repo::BlobType::data, content_.at(3));
+  const auto flip_it = [&](base::Bytes& bytes) { flip(bytes, 50); };
+  memory_->damage({Kind::data, pack}, flip_it);
+  const auto twins = std::make_shared<test::TwinStore>(memory_, memory_->copy());
+  repo::Repository repository(twins, repository_->config(), repository_->key(),
+                              repository_->key_id());
+  CheckOptions options;
+  options.read_data = true;
+  const CheckReport report = check(repository, options);
+  EXPECT_THAT(report.errors, Contains(HasSubstr("pack " + pack.hex())));
+  EXPECT_THAT(report.repaired, IsEmpty());
+  EXPECT_EQ(twins->asked, 1);
 }
 
 TEST_F(Check, CanBeCancelled) {

@@ -220,11 +220,25 @@ bool Repository::heal(const Name& name) const {
     }
   };
   try {
-    return store_->heal(name, is_whole);
+    if (!store_->heal(name, is_whole)) return false;
   } catch (const base::Error& error) {
     spdlog::warn("{} cannot be put right: {}", store::to_string(name), error.what());
     return false;
   }
+  heal_watches_.with([&](const auto& watches) {
+    for (const HealWatch* watch : watches) watch->on_healed_(name);
+  });
+  return true;
+}
+
+Repository::HealWatch::HealWatch(const Repository& repository,
+                                 std::function<void(const Name&)> on_healed)
+    : repository_(repository), on_healed_(std::move(on_healed)) {
+  repository_.heal_watches_.lock()->push_back(this);
+}
+
+Repository::HealWatch::~HealWatch() {
+  std::erase(*repository_.heal_watches_.lock(), this);
 }
 
 Bytes Repository::load_unpacked(Kind kind, const Id& id) const {

@@ -16,6 +16,7 @@
 
 #include "base/bytes.h"
 #include "base/id.h"
+#include "base/synchronized.h"
 #include "crypto/seal.h"
 #include "repo/chunker.h"
 #include "repo/index.h"
@@ -77,6 +78,20 @@ class Repository {
   // For a file that is missing or not what its name says: whether the store put it right, so that
   // it is worth reading again (store::Store::heal). Failures of the store are told by false.
   bool heal(const store::Name& name) const;
+  // Is told of each file that heal() put right, by the thread that asked for it, while the watch
+  // lives. What it calls must be short.
+  class HealWatch {
+   public:
+    HealWatch(const Repository& repository, std::function<void(const store::Name&)> on_healed);
+    ~HealWatch();
+    HealWatch(const HealWatch&) = delete;
+    HealWatch& operator=(const HealWatch&) = delete;
+
+   private:
+    friend class Repository;
+    const Repository& repository_;
+    const std::function<void(const store::Name&)> on_healed_;
+  };
 
   // index, snapshot and lock files: sealed, compressed JSON. The bytes are verified against the
   // name.
@@ -124,6 +139,7 @@ class Repository {
   std::string index_cache_directory_;
   std::mutex refreshing_;  // one refresh at a time
   std::unique_ptr<SnapshotCache> snapshot_cache_;
+  mutable base::Synchronized<std::vector<const HealWatch*>> heal_watches_;
 };
 
 }  // namespace davit::repo

@@ -172,8 +172,9 @@ class BlobTableBuilder {
       }
       ++table_.repeated_packs_;
       const BlobTable::Pack& known = table_.packs_[found.number];
-      if (known.digest != found.pack.digest || known.blobs != found.pack.blobs)
-        contradicted = found.pack.id;
+      if (known.digest == found.pack.digest && known.blobs == found.pack.blobs) continue;
+      contradicted = found.pack.id;
+      table_.contradicted_packs_.push_back(found.number);
     }
     table_.files_.push_back(std::move(listed));
     return contradicted;

@@ -77,6 +77,8 @@ class BlobTable {
   const std::vector<File>& files() const { return files_; }
   // Packs that more than one index file names.
   uint64_t repeated_packs() const { return repeated_packs_; }
+  // Those of them of which not all say the same; the table has what one of them says.
+  const std::vector<uint32_t>& contradicted_packs() const { return contradicted_packs_; }
 
   bool has(size_t number, Mark mark) const {
     return marks_[number].load(std::memory_order_relaxed) & mark;
@@ -84,6 +86,9 @@ class BlobTable {
   // True when this call set it.
   bool set(size_t number, Mark mark) const {
     return !(marks_[number].fetch_or(mark, std::memory_order_relaxed) & mark);
+  }
+  void clear(size_t number, Mark mark) const {
+    marks_[number].fetch_and(static_cast<uint8_t>(~mark), std::memory_order_relaxed);
   }
   // No copy of it can be read.
   bool is_lost(const Copies& copies) const;
@@ -100,6 +105,7 @@ class BlobTable {
   std::vector<uint32_t> packs_by_id_;
   std::vector<File> files_;
   uint64_t repeated_packs_ = 0;
+  std::vector<uint32_t> contradicted_packs_;
   // Where the records with a given beginning of the ID start: for trees, then for data.
   unsigned bucket_bits_ = 0;
   std::vector<uint32_t> tree_buckets_, data_buckets_;

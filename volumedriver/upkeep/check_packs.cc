@@ -77,6 +77,15 @@ class PackReader {
     return wrong_;
   }
 
+  // As read(), of a pack that was put right.
+  std::string read_again(uint32_t number) {
+    for (const uint32_t record : records_of(number)) table_.clear(record, BlobTable::damaged);
+    const auto size = repository_.store().find_size({store::Kind::data, table_.packs()[number].id});
+    if (size) return read(number, *size);
+    mark_all(number, 0);
+    return "is missing";
+  }
+
   uint64_t bytes_read() const { return bytes_.size(); }
   // Keeps no memory until the next pack.
   void give_back() {
@@ -214,7 +223,7 @@ uint64_t read_packs(const repo::Repository& repository, const BlobTable& table,
   std::atomic<uint32_t> next{0};
   std::atomic<uint64_t> bytes_read{0};
   std::atomic<bool> failed{false};
-  std::mutex large, reporting;
+  std::mutex large, healing, reporting;
   base::Crew crew([&] { failed = true; });
   const auto work = [&] {
     PackReader reader(repository, table);
@@ -223,13 +232,19 @@ uint64_t read_packs(const repo::Repository& repository, const BlobTable& table,
       if (!sizes[i]) continue;
       std::unique_lock one_at_a_time(large, std::defer_lock);
       if (*sizes[i] > kLargePack) one_at_a_time.lock();
-      const std::string reason = reader.read(i, *sizes[i]);
+      std::string reason = reader.read(i, *sizes[i]);
+      if (!reason.empty() && options.heal) {
+        std::lock_guard lock(healing);
+        if (options.heal(i)) reason = reader.read_again(i);
+      }
       bytes_read += reader.bytes_read();
       if (options.progress) options.progress->bytes_done += reader.bytes_read();
       if (*sizes[i] > kLargePack) reader.give_back();
-      if (reason.empty()) continue;
       std::lock_guard lock(reporting);
-      options.on_error(i, reason);
+      if (!reason.empty())
+        options.on_error(i, reason);
+      else if (options.on_whole)
+        options.on_whole(i);
     }
   };
   for (unsigned i = 0; i < base::processor_count(); ++i) crew.start("read packs", work);

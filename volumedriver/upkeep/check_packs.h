@@ -20,6 +20,11 @@ struct PackCheck {
   std::stop_token stop;
   // One call at a time. `pack` is its number in the table.
   std::function<void(uint32_t pack, const std::string& reason)> on_error;
+  // Asked about a pack in which something is wrong: true where it was put right, so that it is read
+  // again. One call at a time. Empty: nothing can be.
+  std::function<bool(uint32_t pack)> heal{};
+  // Told of each pack that is whole. One call at a time. May be empty.
+  std::function<void(uint32_t pack)> on_whole{};
 };
 
 // Reads every pack that is listed in `sizes` (by number in the table): its hash must be its name,

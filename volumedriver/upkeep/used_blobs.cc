@@ -2,13 +2,13 @@
 
 #include <algorithm>
 #include <mutex>
-#include <unordered_map>
 
 #include "base/crew.h"
 #include "base/errors.h"
 #include "crypto/seal.h"
 #include "repo/codec.h"
 #include "repo/tree.h"
+#include "upkeep/affected.h"
 #include "upkeep/work_stack.h"
 
 namespace davit::upkeep {
@@ -175,64 +175,6 @@ class Walk {
   std::unordered_set<base::Id> reported_;
 };
 
-// One path at a time, depth first.
-class PlaceFinder {
- public:
-  PlaceFinder(const repo::Repository& repository, Tables tables, std::span<const base::Id> ids,
-              size_t limit, std::stop_token stop)
-      : repository_(repository),
-        tables_(tables),
-        wanted_(ids.begin(), ids.end()),
-        limit_(limit),
-        stop_(stop) {}
-
-  void search(const repo::Repository::SnapshotFile& file) {
-    struct Directory {
-      base::Id tree;
-      std::string path;
-    };
-    std::vector<Directory> waiting{{file.snapshot.tree, ""}};
-    base::Bytes bytes;
-    while (!waiting.empty() && places.size() < limit_) {
-      if (stop_.stop_requested()) throw base::Cancelled();
-      const Directory directory = std::move(waiting.back());
-      waiting.pop_back();
-      const std::string shown = directory.path.empty() ? "/" : directory.path;
-      note(directory.tree, file.id, shown);
-      if (!visited_.insert(directory.tree).second) continue;
-      const auto [table, copies] = find_in(tables_, BlobType::tree, directory.tree);
-      if (copies.empty()) continue;
-      try {
-        load_from_any(repository_, *tables_[table], copies, bytes);
-        repo::parse_tree(bytes, [&](repo::Node&& node) {
-          std::string path = directory.path + "/" + node.name;
-          for (const base::Id& id : node.content) note(id, file.id, path);
-          if (node.subtree) waiting.push_back({*node.subtree, std::move(path)});
-        });
-      } catch (const base::Error&) {  // reported by the walk that made us search
-      }
-    }
-  }
-
-  std::vector<Place> places;
-
- private:
-  // For each blob a few places, so that one blob in a thousand files does not hide the others.
-  void note(const base::Id& id, const base::Id& snapshot, const std::string& path) {
-    if (places.size() >= limit_ || !wanted_.contains(id)) return;
-    if (++noted_[id] > 3) return;
-    places.push_back({id, snapshot, path});
-  }
-
-  const repo::Repository& repository_;
-  const Tables tables_;
-  const std::unordered_set<base::Id> wanted_;
-  const size_t limit_;
-  const std::stop_token stop_;
-  std::unordered_map<base::Id, int> noted_;
-  std::unordered_set<base::Id> visited_;
-};
-
 [[noreturn]] void throw_with_place(const repo::Repository& repository, Tables tables,
                                    Snapshots snapshots, const Problem& problem,
                                    std::stop_token stop) {
@@ -240,7 +182,7 @@ class PlaceFinder {
   std::string message =
       std::string(is_tree ? "tree " : "data blob ") + problem.id.hex() + ": " + problem.reason;
   const auto places =
-      find_places(repository, tables, snapshots, std::span(&problem.id, 1), 1, stop);
+      find_affected(repository, tables, snapshots, std::span(&problem.id, 1), 1, stop).places;
   if (!places.empty())
     message = "snapshot " + places[0].snapshot.short_hex() + ", " + places[0].path + ": " + message;
   throw base::Corrupt(message);
@@ -256,14 +198,6 @@ WalkCounts mark_used(const repo::Repository& repository, Tables tables, Snapshot
   } catch (const Walk::Stop& stop) {
     throw_with_place(repository, tables, snapshots, stop.problem, options.stop);
   }
-}
-
-std::vector<Place> find_places(const repo::Repository& repository, Tables tables,
-                               Snapshots snapshots, std::span<const base::Id> ids, size_t limit,
-                               std::stop_token stop) {
-  PlaceFinder finder(repository, tables, ids, limit, stop);
-  for (const auto& file : snapshots) finder.search(file);
-  return std::move(finder.places);
 }
 
 void load_from_any(const repo::Repository& repository, const BlobTable& table,

@@ -52,19 +52,6 @@ WalkCounts mark_used(const repo::Repository& repository, std::span<const BlobTab
                      std::span<const repo::Repository::SnapshotFile> snapshots,
                      const WalkOptions& options);
 
-struct Place {
-  base::Id id;
-  base::Id snapshot;
-  std::string path;
-};
-// Where blobs (of either type) are used: for each the first places, `limit` in all. Reads the trees
-// once more, one by one; those that cannot be read are passed over.
-std::vector<Place> find_places(const repo::Repository& repository,
-                               std::span<const BlobTable* const> tables,
-                               std::span<const repo::Repository::SnapshotFile> snapshots,
-                               std::span<const base::Id> ids, size_t limit,
-                               std::stop_token stop = {});
-
 // Reads a blob from whichever copy yields it. Throws NotFound when no table names it, or what the
 // last copy threw.
 void load_from_any(const repo::Repository& repository, const BlobTable& table,
