@@ -115,6 +115,7 @@ class Installed {
     return {.next_backup = [this](const volumes::Volume& volume) { return scheduler_.next_backup(volume.name); },
             .next_commit = [this](const std::string& container) { return scheduler_.next_commit(container); },
             .next_prune = [this] { return scheduler_.next_prune(); },
+            .next_scrub = [this] { return scheduler_.next_scrub(); },
             .replan = [this] { scheduler_.replan(); },
             .validate_options =
                 [](const volumes::OptionMap& options, const std::string& volume) {

@@ -13,6 +13,7 @@ using schedule::Work;
 namespace {
 
 constexpr const char* kPrune = "prune";
+constexpr const char* kScrub = "scrub";
 constexpr const char* kRemovedVolumes = "removed volumes";
 constexpr std::chrono::seconds kRetry{30};
 
@@ -86,6 +87,8 @@ std::vector<Entry> Scheduler::entries() {
     }
   };
   add_upkeep(kPrune, Work::prune, context_.settings.get("DAVIT_PRUNE_SCHEDULE"), manager_->last_prune());
+  if (manager_->scrub_period().count() > 0)
+    add_upkeep(kScrub, Work::scrub, schedule::kDefaultScrubSchedule, manager_->last_scrub());
   add_upkeep(kRemovedVolumes, Work::removed_volumes, schedule::kDefaultRemovedVolumesSchedule,
              manager_->last_removed_retention());
   return entries;
@@ -149,6 +152,7 @@ void Scheduler::start_one(const schedule::Planner::Due& due) {
       }
       case Work::container: manager_->start_scheduled_commit(due.name, done, due.due); break;
       case Work::prune: manager_->start_scheduled_prune(done); break;
+      case Work::scrub: manager_->start_scheduled_scrub(done); break;
       case Work::removed_volumes: manager_->start_removed_retention(done); break;
     }
   } catch (const std::exception& error) {
@@ -179,6 +183,11 @@ std::optional<base::Time> Scheduler::next_commit(const std::string& container) {
 std::optional<base::Time> Scheduler::next_prune() {
   std::lock_guard lock(mutex_);
   return planner_.next_run(Work::prune, kPrune, context_.clock.now());
+}
+
+std::optional<base::Time> Scheduler::next_scrub() {
+  std::lock_guard lock(mutex_);
+  return planner_.next_run(Work::scrub, kScrub, context_.clock.now());
 }
 
 }  // namespace davit::daemon

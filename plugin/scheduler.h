@@ -32,6 +32,7 @@ class Scheduler {
   std::optional<base::Time> next_backup(const std::string& volume);
   std::optional<base::Time> next_commit(const std::string& container);
   std::optional<base::Time> next_prune();
+  std::optional<base::Time> next_scrub();
 
  private:
   void run();

@@ -6,7 +6,7 @@
 set -euo pipefail
 
 build=(g++ cmake ninja-build ccache pkg-config git make python3 libcli11-dev libspdlog-dev libcurl4-openssl-dev libssh2-1-dev libboost-dev
-  nlohmann-json3-dev libzstd-dev libssl-dev libbtrfsutil-dev libpugixml-dev libgtest-dev
+  nlohmann-json3-dev prometheus-cpp-dev libzstd-dev libssl-dev libbtrfsutil-dev libpugixml-dev libgtest-dev
   libgmock-dev libbenchmark-dev ca-certificates tzdata)
 test=(restic docker.io docker-registry docker-compose podman conmon runc crun iptables iproute2 busybox-static debootstrap
   debian-archive-keyring btrfs-progs xfsprogs e2fsprogs attr acl jq uidmap fuse-overlayfs slirp4netns zstd borgbackup

@@ -155,8 +155,27 @@ void add_repository_commands(CLI::App& app, Arguments& arguments) {
   prune->add_flag("-n,--dry-run", arguments.dry_run, "Only show what would be freed");
   CLI::App* check =
       add_command(app, arguments, "check", "Prove that every snapshot can be restored");
-  check->add_flag("--read-data", arguments.read_data,
-                  "Read and verify every byte, not only what describes it");
+  CLI::Option* read_data =
+      check->add_flag("--read-data", arguments.read_data,
+                      "Read and verify every byte, not only what describes it");
+  check
+      ->add_option("--read-data-subset", arguments.subset,
+                   "Read and verify a part: n/t (the nth of t parts), a percentage or a size "
+                   "(2.5%, 500M: by chance)")
+      ->type_name("SUBSET")
+      ->excludes(read_data);
+  CLI::App* repair = add_command(app, arguments, "repair",
+                                 "Make a damaged repository whole, and tell what is lost");
+  repair->add_flag("--read-data", arguments.read_data,
+                   "Look for damage in every byte, not only where the last check found it");
+  repair->add_flag("--forget", arguments.forget,
+                   "Remove the snapshots that lost something, once what is left of them is saved anew");
+  repair->add_flag("-n,--dry-run", arguments.dry_run, "Only show what would be done, and what is lost");
+  repair->footer(
+      "Every blob that is whole is saved, also out of damaged packs. A snapshot that needs what is "
+      "lost gets a sibling\nwithout it (tags 'repaired' and 'partial'), and stays itself unless "
+      "--forget is given.");
+  add_command(app, arguments, "metrics", "Print the daemon's state in Prometheus' text format");
   CLI::App* unlock =
       add_command(app, arguments, "unlock", "Remove stale locks from the repository");
   unlock->add_flag("--remove-all", arguments.remove_all,

@@ -25,11 +25,12 @@ struct Arguments {
   std::string volumes;             // restore --volumes
   std::string volume;  // config --volume
   std::string password_file;
+  std::string subset;             // check --read-data-subset
   std::vector<std::string> options;           // restore -o k=v
   std::map<std::string, std::string> policy;  // keep-…
   std::vector<std::string> keep_tags;
   std::vector<std::string> containers;  // backup --container
-  bool in_place = false, start = false, no_publish = false, dry_run = false, read_data = false, remove_all = false, recursive = false,
+  bool in_place = false, start = false, no_publish = false, dry_run = false, read_data = false, forget = false, remove_all = false, recursive = false,
        long_format = false;
 
   std::string command;  // that was said: "backup", "key add", …; "": none

@@ -88,6 +88,7 @@ class Reader {
 
 // How somebody can watch the work that a command left behind.
 std::string how_to_watch(const Arguments& arguments) {
+  if (arguments.command == "repair") return "davit status";
   if (arguments.command == "backup")
     return arguments.names.size() == 1 ? "davit wait " + arguments.names[0] : "davit status";
   std::string volume = arguments.target;

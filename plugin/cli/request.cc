@@ -99,6 +99,12 @@ Request make_request(const Arguments& arguments, const Interrupt& interrupt) {
     put(body, "dry_run", arguments.dry_run);
   } else if (command == "check") {
     put(body, "read_data", arguments.read_data);
+    put(body, "subset", arguments.subset);
+  } else if (command == "repair") {
+    put(body, "read_data", arguments.read_data);
+    put(body, "forget", arguments.forget);
+    put(body, "dry_run", arguments.dry_run);
+    request.outlives_client = true;
   } else if (command == "unlock") {
     put(body, "all", arguments.remove_all);
   } else if (command == "mirrors sync") {
@@ -119,7 +125,7 @@ Request make_request(const Arguments& arguments, const Interrupt& interrupt) {
   } else if (command == "version") {
     request.method = "GET";
   }
-  return request;  // status, init, mirrors: no fields
+  return request;  // status, init, metrics, mirrors: no fields
 }
 
 }  // namespace davit::cli

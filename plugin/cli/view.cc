@@ -11,6 +11,8 @@ std::unique_ptr<View> make_view(const Screen& screen, const Arguments& arguments
   if (command == "wait") return make_wait_view(screen);
   if (command == "prune") return make_prune_view(screen);
   if (command == "check") return make_check_view(screen);
+  if (command == "repair") return make_repair_view(screen);
+  if (command == "metrics") return make_metrics_view(screen);
   if (command == "status") return make_status_view(screen);
   if (command == "snapshots") return make_snapshots_view(screen);
   if (command == "points") return make_points_view(screen);

@@ -38,6 +38,8 @@ std::unique_ptr<View> make_restore_container_view(const Screen& screen);
 std::unique_ptr<View> make_wait_view(const Screen& screen);
 std::unique_ptr<View> make_prune_view(const Screen& screen);
 std::unique_ptr<View> make_check_view(const Screen& screen);
+std::unique_ptr<View> make_repair_view(const Screen& screen);
+std::unique_ptr<View> make_metrics_view(const Screen& screen);
 std::unique_ptr<View> make_status_view(const Screen& screen);
 std::unique_ptr<View> make_snapshots_view(const Screen& screen);
 std::unique_ptr<View> make_points_view(const Screen& screen);

@@ -150,6 +150,8 @@ class CheckView : public View {
     const std::string type = text(message, "message_type");
     if (type == "problem") {
       complain(screen_, printable(text(message, "message")));
+    } else if (type == "repaired") {
+      complain(screen_, "repaired: " + printable(text(message, "message")));
     } else if (type == "hint") {
       if (screen_.verbose) screen_.out.write("hint: " + printable(text(message, "message")) + "\n");
     } else if (type == "summary") {
@@ -161,8 +163,9 @@ class CheckView : public View {
  private:
   void summary(const Json& message) {
     const bool ok = flag(message, "ok");
-    if (screen_.quiet && ok) return;
-    const uint64_t errors = number(message, "num_errors"), hints = number(message, "num_hints");
+    const uint64_t errors = number(message, "num_errors"), hints = number(message, "num_hints"),
+                   repaired = number(message, "num_repaired");
+    if (screen_.quiet && ok && repaired == 0) return;
     std::string line = ok ? screen_.out.in(Colour::green, "no errors")
                           : screen_.out.in(Colour::red, counted(errors, "error", "errors"));
     line += " in " + counted(number(message, "snapshots"), "snapshot", "snapshots") + ", " +
@@ -171,6 +174,9 @@ class CheckView : public View {
             counted(number(message, "packs"), "pack", "packs");
     if (const uint64_t read = number(message, "bytes_read"); read > 0)
       line += "; " + base::human_size(read) + " read";
+    if (repaired > 0)
+      line += "; " + screen_.out.in(Colour::yellow, counted(repaired, "file was", "files were") +
+                                                        " damaged or missing and put right");
     if (hints > 0)
       line += "; " + counted(hints, "hint", "hints") +
               (screen_.verbose ? "" : " (--verbose shows them)");

@@ -70,6 +70,8 @@ class StatusView : public View {
       head_ += "never pruned, first " + when(next) + "\n";
     if (const std::string error = text(message, "last_prune_error"); !error.empty())
       note(Colour::red, "", "the last prune failed: " + printable(error));
+    scrub(object(message, "scrub"));
+    damage(object(message, "damage"));
     if (const std::string error = text(message, "engine_error"); !error.empty())
       note(Colour::red, "", "containers are not saved: " + printable(error));
     for (const std::string& repair : texts(message, "repairs")) note(Colour::yellow, "", printable(repair));
@@ -77,6 +79,38 @@ class StatusView : public View {
       note(Colour::yellow, "",
            "the repository's password was made here and exists nowhere else; keep a copy: davit "
            "key export");
+  }
+
+  void scrub(const Json& scrub) {
+    if (scrub.empty()) return;
+    const uint64_t packs = number(scrub, "packs"), covered = number(scrub, "packs_covered");
+    const std::string next = text(scrub, "next"), oldest = text(scrub, "oldest");
+    const std::string period = days_text(number(scrub, "period_seconds"));
+    if (oldest.empty()) {
+      head_ += "data not yet read again by a scrub";
+    } else {
+      // Rounded down: 100 % is all.
+      head_ += "scrubbed: " + std::to_string(packs == 0 ? 100 : covered * 100 / packs) +
+               " % read within " + period + ", oldest " + when(oldest);
+    }
+    head_ += (next.empty() ? "" : ", next " + when(next)) + "\n";
+    if (const std::string error = text(scrub, "error"); !error.empty())
+      note(Colour::red, "", "the last scrub failed: " + printable(error));
+  }
+  void damage(const Json& damage) {
+    if (damage.empty()) return;
+    const std::vector<std::string> messages = texts(damage, "messages");
+    note(Colour::red, "",
+         "the repository is damaged: the " + printable(text(damage, "by")) + " " +
+             when(text(damage, "found")) + " found " +
+             counted(number(damage, "errors"), "error", "errors") +
+             (messages.empty() ? "" : ", the first: " + printable(messages.front())) +
+             " (davit check shows them; davit repair --dry-run what can be done)");
+  }
+  static std::string days_text(uint64_t seconds) {
+    const uint64_t day = 86'400;
+    return seconds % day == 0 ? std::to_string(seconds / day) + " d"
+                              : std::to_string(seconds / 3600) + " h";
   }
 
   static std::string percent(const Json& message) {
@@ -115,6 +149,9 @@ class StatusView : public View {
     const Json& last = object(message, "last_backup");
     if (const std::string why = text(message, "error"); !why.empty())
       note(Colour::red, name, printable(why));
+    if (const size_t damaged = texts(message, "damaged_snapshots").size(); damaged > 0)
+      note(Colour::red, name,
+           counted(damaged, "snapshot", "snapshots") + " cannot be restored as saved");
     if (const std::string error = text(last, "error"); !error.empty()) {
       const std::string attempted = text(last, "attempted");
       note(Colour::red, name,

@@ -5,6 +5,7 @@
 
 #include "base/errors.h"
 #include "control/messages.h"
+#include "control/metrics.h"
 
 namespace davit::control {
 
@@ -147,13 +148,34 @@ int prune(Operations& operations, const Request& request, Output& output, std::s
 
 int check(Operations& operations, const Request& request, Output& output, std::stop_token stop) {
   const upkeep::CheckReport report =
-      operations.check(request.flag("read_data"), emit_to(output), stop);
+      operations.check({request.flag("read_data"), request.text("subset")}, emit_to(output), stop);
+  for (const std::string& repaired : report.repaired)
+    output.send({{"message_type", "repaired"}, {"message", repaired}});
   for (const std::string& hint : report.hints)
     output.send({{"message_type", "hint"}, {"message", hint}});
   for (const std::string& error : report.errors)
     output.send({{"message_type", "problem"}, {"message", error}});
   output.send(check_message(report));
   return report.ok() ? kDone : kFailed;
+}
+
+int repair(Operations& operations, const Request& request, Output& output, std::stop_token stop) {
+  jobs::RepairRequest wanted;
+  wanted.read_data = request.flag("read_data");
+  wanted.forget = request.flag("forget");
+  wanted.dry_run = request.flag("dry_run");
+  const upkeep::RepairReport report = operations.repair(wanted, emit_to(output), stop);
+  for (const std::string& action : report.actions)
+    output.send({{"message_type", "action"}, {"message", action}});
+  for (const auto& lost : report.lost) output.send(lost_message(lost));
+  for (const auto& mended : report.snapshots) output.send(mended_message(mended));
+  output.send(repair_message(report, wanted.dry_run));
+  return kDone;
+}
+
+int metrics(Operations& operations, const Request&, Output& output, std::stop_token) {
+  output.send({{"message_type", "metrics"}, {"text", metrics_text(operations.status())}});
+  return kDone;
 }
 
 int key_list(Operations& operations, const Request&, Output& output, std::stop_token) {
@@ -247,7 +269,9 @@ const std::vector<Command>& commands() {
       {"init", Runs::here, {}, init},
       {"forget", Runs::here, {"targets", "policy", "dry_run"}, forget},
       {"prune", Runs::with_client, {"dry_run"}, prune},
-      {"check", Runs::with_client, {"read_data"}, check},
+      {"check", Runs::with_client, {"read_data", "subset"}, check},
+      {"repair", Runs::to_its_end, {"read_data", "forget", "dry_run"}, repair},
+      {"metrics", Runs::here, {}, metrics},
       {"key-list", Runs::here, {}, key_list},
       {"key-add", Runs::here, {"new_password"}, key_add},
       {"key-remove", Runs::here, {"id"}, key_remove},

@@ -3,6 +3,7 @@
 #include "base/errors.h"
 #include "control/commands.h"
 #include "control/messages.h"
+#include "control/metrics.h"
 
 namespace davit::control {
 
@@ -44,6 +45,10 @@ const Command& get_command(std::string_view method, std::string_view path) {
 }
 
 }  // namespace
+
+std::string ControlApi::metrics() {
+  return metrics_text(operations_.status());
+}
 
 void ControlApi::handle(std::string_view method, std::string_view path, std::string_view body,
                         const Write& write, std::stop_token stop) {

@@ -34,6 +34,9 @@ class ControlApi {
   void handle(std::string_view method, std::string_view path, std::string_view body,
               const Write& write, std::stop_token stop);
 
+  // GET /metrics, in Prometheus' text format. Throws what the operation throws. Any thread.
+  std::string metrics();
+
   // Tells all work that was asked for here to stop; for the daemon's end.
   void stop() { background_.stop(); }
 

@@ -21,6 +21,12 @@ const char* outcome_text(jobs::Outcome outcome) {
   return "failed";
 }
 
+Message hex_list(const std::vector<base::Id>& ids) {
+  Message list = Message::array();
+  for (const base::Id& id : ids) list.push_back(id.hex());
+  return list;
+}
+
 void put_time(Message& message, const char* field, const std::optional<base::Time>& time) {
   if (time) message[field] = base::format_utc(*time);
 }
@@ -113,6 +119,21 @@ void put_images(Message& message, const jobs::VolumeStatus& status) {
     put_text(image, "error", each.error);
     message["images"].push_back(std::move(image));
   }
+}
+
+void put_scrub(Message& message, const jobs::ScrubStatus& status) {
+  if (status.period.count() == 0) return;  // off
+  const auto& coverage = status.coverage;
+  Message scrub{{"period_seconds", status.period.count()},
+                {"packs", coverage.packs},
+                {"packs_covered", coverage.covered},
+                {"packs_never_read", coverage.never},
+                {"covered", coverage.ratio()}};
+  put_time(scrub, "oldest", coverage.oldest);
+  put_time(scrub, "last", status.last);
+  put_time(scrub, "next", status.next);
+  put_text(scrub, "error", status.last_error);
+  message["scrub"] = std::move(scrub);
 }
 
 }  // namespace
@@ -248,6 +269,7 @@ Message volume_message(const jobs::VolumeStatus& status, bool removed) {
   put_text(message, "tracking", status.tracking);
   put_time(message, "next_backup", status.next_backup);
   message["snapshots"] = status.snapshots;
+  if (!status.damaged.empty()) message["damaged_snapshots"] = status.damaged;
   put_last_backup(message, volume.last_backup);
   put_running(message, status.running);
   put_images(message, status);
@@ -264,6 +286,7 @@ Message container_message(const jobs::ContainerStatus& status) {
   put_text(message, "error", status.problem);
   put_time(message, "next_backup", status.next);
   message["snapshots"] = status.snapshots;
+  if (!status.damaged.empty()) message["damaged_snapshots"] = status.damaged;
   put_last_backup(message, status.last);
   put_running(message, status.running);
   return message;
@@ -282,6 +305,17 @@ Message daemon_message(const jobs::Status& status) {
   put_text(message, "last_prune_error", status.last_prune_error);
   put_text(message, "engine_error", status.engine_error);
   if (!status.repairs.empty()) message["repairs"] = status.repairs;
+  put_scrub(message, status.scrub);
+  if (const auto& damage = status.damage) {
+    message["damage"] = {{"found", base::format_utc(damage->found)},
+                         {"by", damage->by},
+                         {"errors", damage->errors},
+                         {"messages", damage->messages},
+                         {"volumes", damage->volumes},
+                         {"containers", damage->containers}};
+    for (const base::Id& id : damage->snapshots)
+      message["damage"]["snapshots"].push_back(id.hex());
+  }
   return message;
 }
 
@@ -319,11 +353,15 @@ Message check_message(const upkeep::CheckReport& report) {
   return {{"message_type", "summary"},
           {"ok", report.ok()},
           {"num_errors", report.errors.size()},
+          {"num_repaired", report.repaired.size()},
           {"num_hints", report.hints.size()},
+          {"damaged_snapshots", hex_list(report.damaged_snapshots)},
+          {"damaged_packs", hex_list(report.damaged_packs)},
           {"snapshots", report.snapshots},
           {"trees", report.trees},
           {"blobs", report.blobs},
           {"packs", report.packs},
+          {"packs_read", report.packs_read},
           {"bytes_read", report.bytes_read}};
 }
 
@@ -339,6 +377,38 @@ Message mirror_message(const jobs::MirrorStatus& mirror) {
   put_text(message, "error", mirror.error);
   put_text(message, "note", mirror.note);
   return message;
+}
+
+Message lost_message(const upkeep::RepairReport::Lost& lost) {
+  Message message{{"message_type", "lost"}, {"snapshot_id", lost.snapshot.hex()}};
+  put_bytes(message, "path", lost.path);
+  message["what"] = lost.what;
+  return message;
+}
+
+Message mended_message(const upkeep::RepairReport::Mended& mended) {
+  Message message{{"message_type", "mended"}, {"snapshot_id", mended.snapshot.hex()}};
+  if (mended.sibling) message["new_snapshot_id"] = mended.sibling->hex();
+  put_text(message, "why", mended.why);
+  message["forgotten"] = mended.forgotten;
+  return message;
+}
+
+Message repair_message(const upkeep::RepairReport& report, bool dry_run) {
+  return {{"message_type", "summary"},
+          {"dry_run", dry_run},
+          {"whole", report.empty()},
+          {"packs_read", report.packs_read},
+          {"bytes_read", report.bytes_read},
+          {"packs_salvaged", report.packs_salvaged},
+          {"packs_indexed", report.packs_indexed},
+          {"packs_missing", report.packs_missing},
+          {"blobs_salvaged", report.blobs_salvaged},
+          {"blobs_lost", report.blobs_lost},
+          {"index_files_removed", report.index_files_removed},
+          {"index_files_written", report.index_files_written},
+          {"files_lost", report.lost.size()},
+          {"snapshots", report.snapshots.size()}};
 }
 
 Message key_message(const jobs::KeyDetails& key) {

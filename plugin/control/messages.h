@@ -32,6 +32,9 @@ Message forget_message(const jobs::ForgetGroup& group, const jobs::SnapshotInfo&
 Message prune_message(const upkeep::PrunePlan& plan, bool dry_run);
 Message check_message(const upkeep::CheckReport& report);
 Message mirror_message(const jobs::MirrorStatus& mirror);
+Message lost_message(const upkeep::RepairReport::Lost& lost);
+Message mended_message(const upkeep::RepairReport::Mended& mended);
+Message repair_message(const upkeep::RepairReport& report, bool dry_run);
 Message key_message(const jobs::KeyDetails& key);
 Message lock_message(const jobs::LockDetails& lock);
 Message setting_message(const jobs::SettingValue& setting);

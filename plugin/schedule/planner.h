@@ -27,9 +27,11 @@ enum class Work : uint8_t {
   backup,           // of a volume
   container,        // its commit; counts as a backup
   prune,            // of the repository
+  scrub,            // its daily part
   removed_volumes,  // retention of volumes that are gone
 };
 inline constexpr const char* kDefaultPruneSchedule = "@weekly-random";
+inline constexpr const char* kDefaultScrubSchedule = "@daily-random";
 inline constexpr const char* kDefaultRemovedVolumesSchedule = "@daily-random";
 inline constexpr int kDefaultJobs = 2;  // DAVIT_JOBS
 

@@ -550,6 +550,82 @@ TEST_F(ClientTest, PrunesAndChecks) {
               ElementsAre("prune (dry run)", "prune", "check all data", "check"));
 }
 
+TEST_F(ClientTest, ChecksAPartAndSaysLoudlyWhatWasPutRight) {
+  operations_.on_check = [](const auto&, auto) {
+    upkeep::CheckReport report;
+    report.repaired = {"data/12: was missing or damaged, and is whole again"};
+    return report;
+  };
+  const Ran ran = run({"check", "--quiet", "--read-data-subset", "2.5%"});
+  EXPECT_EQ(ran.exit_code, 0);
+  EXPECT_EQ(ran.err, "davit: repaired: data/12: was missing or damaged, and is whole again\n");
+  EXPECT_THAT(ran.out, HasSubstr("no errors in 0 snapshots"));
+  EXPECT_THAT(ran.out, HasSubstr("; 1 file was damaged or missing and put right\n"));
+  EXPECT_EQ(run({"check", "--read-data-subset", "1/2", "--read-data"}).exit_code, 1);
+  EXPECT_THAT(operations_.asked(), ElementsAre("check 2.5%"));
+}
+
+TEST_F(ClientTest, RepairsAndNamesEveryFileThatLostSomething) {
+  base::Id first, second;
+  first.bytes.fill(0x11);
+  second.bytes.fill(0x22);
+  auto& report = operations_.repaired;
+  EXPECT_EQ(run({"repair", "--dry-run"}).out, "nothing to repair\n");
+  report.actions = {"pack 12: is missing, and leaves the index"};
+  report.packs_missing = 1;
+  report.lost = {{first, "/volumes/db/a\nb\xff", "lost 5 of 10 bytes"}};
+  report.snapshots = {{.snapshot = first, .sibling = second, .forgotten = true}};
+  Ran ran = run({"repair", "--read-data", "--forget"});
+  EXPECT_EQ(ran.exit_code, 0);
+  EXPECT_EQ(ran.err,
+            "davit: lost: snapshot 11111111, /volumes/db/a\\nb\\xff: lost 5 of 10 bytes\n");
+  EXPECT_EQ(ran.out,
+            "pack 12: is missing, and leaves the index\n"
+            "snapshot 11111111: what is left of it is 22222222; it is removed\n"
+            "repaired: 0 damaged packs, 1 missing pack, 0 packs indexed, 0 blobs saved; 1 file lost "
+            "something\n");
+  report.snapshots = {{.snapshot = first, .sibling = {}, .why = "its root is gone"}};
+  ran = run({"repair", "-n"});
+  EXPECT_THAT(ran.out, HasSubstr("snapshot 11111111: nothing of it can be had (its root is gone); it "
+                                 "stays"));
+  EXPECT_THAT(ran.out, HasSubstr("nothing is changed yet: "));
+  EXPECT_THAT(operations_.asked(), ElementsAre("repair (dry run)", "repair all data forget",
+                                               "repair (dry run)"));
+}
+
+TEST_F(ClientTest, ShowsHowFarTheScrubIsAndWhatIsDamaged) {
+  const base::Time now = base::SystemClock().now();
+  jobs::Status& status = operations_.current_status;
+  status.repository_state = "ok";
+  status.scrub.period = std::chrono::days(30);
+  EXPECT_THAT(run({"status"}).out, HasSubstr("data not yet read again by a scrub\n"));
+  status.scrub.coverage = {.packs = 1000, .covered = 979, .never = 1, .oldest = now - std::chrono::days(28)};
+  status.scrub.last_error = "the disk is gone";
+  status.damage.emplace();
+  status.damage->found = now - std::chrono::hours(2);
+  status.damage->by = "scrub";
+  status.damage->errors = 2;
+  status.damage->messages = {"pack 12: is missing", "more"};
+  jobs::VolumeStatus volume;
+  volume.volume.name = "pgdata";
+  volume.damaged = {"aa", "bb"};
+  status.volumes = {volume};
+  const Ran ran = run({"status"});
+  EXPECT_EQ(ran.exit_code, 0);
+  EXPECT_THAT(ran.out, HasSubstr("scrubbed: 97 % read within 30 d, oldest 28 d ago\n"));
+  EXPECT_THAT(ran.out, HasSubstr("! the last scrub failed: the disk is gone\n"));
+  EXPECT_THAT(ran.out, HasSubstr("! the repository is damaged: the scrub 2 h ago found 2 errors, the "
+                                 "first: pack 12: is missing ("));
+  EXPECT_THAT(ran.out, HasSubstr("! pgdata: 2 snapshots cannot be restored as saved\n"));
+}
+
+TEST_F(ClientTest, PrintsTheMetricsAsTheyAre) {
+  operations_.current_status.repository_state = "ok";
+  const Ran ran = run({"metrics"});
+  EXPECT_EQ(ran.exit_code, 0);
+  EXPECT_THAT(ran.out, HasSubstr("# TYPE davit_repository_up gauge\ndavit_repository_up 1\n"));
+}
+
 TEST_F(ClientTest, TakesPasswordsFromAFileAndFromStdinOnly) {
   const test::TempDir directory;
   base::write_file_atomic(directory / "password", base::as_bytes(" from file\r\n\n"));

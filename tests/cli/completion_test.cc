@@ -105,7 +105,8 @@ TEST(Completion, WorksInARealBashWithARealDaemon) {
   EXPECT_EQ(completed("rest", 1), "restore,");
   EXPECT_EQ(completed("backup ''", 2), "pgdata,web,");
   EXPECT_EQ(completed("backup web pg", 3), "pgdata,");
-  EXPECT_EQ(completed("check --read", 2), "--read-data,");
+  EXPECT_EQ(completed("check --read", 2), "--read-data,--read-data-subset,");
+  EXPECT_EQ(completed("rep", 1), "repair,");
 }
 
 TEST(Completion, IsSilentWithoutADaemon) {

@@ -90,25 +90,32 @@ TEST(HostileDaemon, CannotWriteControlCharacters) {
                             "removed",     "mtime",
                             "type",        "snapshot_id",
                             "consistency", "safety_snapshot_id",
-                            "installation", "tracking", "mirror", "note"})
+                            "installation", "tracking",
+                            "mirror",      "note",
+                            "path",        "what",
+                            "why",         "new_snapshot_id",
+                            "text"})
     fields += pair(field, text);
-  for (const char* field : {"problems", "tags", "paths", "reasons"}) fields += pair(field, list);
+  for (const char* field : {"problems", "tags", "paths", "reasons", "damaged_snapshots"}) fields += pair(field, list);
   fields += pair("group", "{\"volume\":" + text + ",\"host\":" + text + "}");
+  fields += pair("scrub", "{\"oldest\":" + text + pair("next", text) + pair("error", text) + "}");
+  fields += pair("damage", "{\"by\":" + text + pair("found", text) + pair("messages", list) + "}");
   fields += pair("running", "{\"phase\":" + text + "}");
   fields += pair("options", "{" + text + ":" + text + "}");
   fields += pair("last_backup", "{\"error\":" + text + pair("succeeded", text) +
                                     pair("attempted", text) + pair("consistency", text) + "}");
   std::string lines;
   for (const char* type : {"daemon", "volume", "removed_volume", "snapshot", "forget", "key",
-                           "lock", "mirror", "setting", "summary", "problem", "hint", "error", "initialized"})
+                           "lock", "mirror", "setting", "summary", "problem", "hint", "error", "initialized",
+                           "repaired", "action", "lost", "mended"})
     lines += std::string("{\"message_type\":\"") + type + "\"" + fields + "}\n";
   lines += "{\"message_type\":\"exit\",\"exit_code\":0}\n";
 
   using Words = std::vector<std::string>;
   for (Words command :
        {Words{"status"}, Words{"snapshots"}, Words{"forget", "-n"}, Words{"backup"},
-        Words{"restore", "x"}, Words{"wait", "x"}, Words{"prune"}, Words{"check"}, Words{"unlock"},
-        Words{"init"}, Words{"mirrors"}, Words{"key", "list"}, Words{"config", "list"},
+        Words{"restore", "x"}, Words{"wait", "x"}, Words{"prune"}, Words{"check"}, Words{"repair"},
+        Words{"unlock"}, Words{"init"}, Words{"mirrors"}, Words{"key", "list"}, Words{"config", "list"},
         Words{"config", "list", "--volume", "\x1b]0;evil\x07\n"}}) {
     for (int verbose = 0; verbose < 2; ++verbose) {
       const Ran ran = answered(kHead + chunk(lines) + kEnd, command);

@@ -439,6 +439,60 @@ TEST_F(ControlApiTest, FailsWhenCheckFoundErrorsAndShowsThem) {
   EXPECT_THAT(operations_.asked(), ElementsAre("check all data"));
 }
 
+TEST_F(ControlApiTest, SaysWhatACheckPutRightAndIsContent) {
+  operations_.on_check = [](const auto&, auto) {
+    upkeep::CheckReport report;
+    report.repaired = {"data/12: is whole again"};
+    report.damaged_packs = {};
+    return report;
+  };
+  const auto messages = ask("check", {{"subset", "1/7"}});
+  EXPECT_EQ(messages.at(0),
+            json::parse(R"({"message_type":"repaired","message":"data/12: is whole again"})"));
+  EXPECT_EQ(messages.at(1)["num_repaired"], 1);
+  EXPECT_EQ(messages.at(1)["ok"], true);
+  EXPECT_EQ(exit_code(messages), 0);
+  EXPECT_THAT(operations_.asked(), ElementsAre("check 1/7"));
+}
+
+TEST_F(ControlApiTest, TellsAllThatARepairDidAndWhatIsLost) {
+  auto& report = operations_.repaired;
+  report.actions = {"pack 12: is missing"};
+  report.lost = {{id_of('a'), "/volumes/db/\xff", "lost 1 of 2 bytes"}};
+  report.snapshots = {{.snapshot = id_of('a'), .sibling = id_of('b'), .forgotten = true}};
+  report.blobs_lost = 3;
+  const auto messages = ask("repair", {{"forget", true}, {"dry_run", true}});
+  ASSERT_EQ(messages.size(), 5u);
+  EXPECT_EQ(messages[0], json::parse(R"({"message_type":"action","message":"pack 12: is missing"})"));
+  EXPECT_EQ(messages[1]["snapshot_id"], id_of('a').hex());
+  EXPECT_EQ(messages[1]["path_base64"], base::base64(base::as_bytes("/volumes/db/\xff")));
+  EXPECT_EQ(messages[2]["new_snapshot_id"], id_of('b').hex());
+  EXPECT_EQ(messages[3]["blobs_lost"], 3);
+  EXPECT_EQ(messages[3]["dry_run"], true);
+  EXPECT_EQ(exit_code(messages), 0);
+  EXPECT_THAT(operations_.asked(), ElementsAre("repair forget (dry run)"));
+}
+
+TEST_F(ControlApiTest, TellsOfDamageAndOfTheScrub) {
+  jobs::Status& status = operations_.current_status;
+  EXPECT_FALSE(ask("status").at(0).contains("scrub")) << "it is off";
+  status.scrub.period = std::chrono::days(30);
+  status.scrub.coverage = {.packs = 4, .covered = 3, .never = 1, .oldest = base::parse_rfc3339("2026-11-21T18:00:00Z")};
+  status.damage.emplace();
+  status.damage->by = "scrub";
+  status.damage->errors = 2;
+  status.damage->snapshots = {id_of('c')};
+  jobs::VolumeStatus volume;
+  volume.damaged = {id_of('c').hex()};
+  status.volumes = {volume};
+  const auto messages = ask("status");
+  EXPECT_EQ(messages.at(0)["scrub"]["covered"], 0.75);
+  EXPECT_EQ(messages.at(0)["scrub"]["oldest"], "2026-11-21T18:00:00Z");
+  EXPECT_EQ(messages.at(0)["damage"]["errors"], 2);
+  EXPECT_THAT(messages.at(0)["damage"]["snapshots"], ElementsAre(id_of('c').hex()));
+  EXPECT_THAT(messages.at(1)["damaged_snapshots"], ElementsAre(id_of('c').hex()));
+}
+
 TEST_F(ControlApiTest, PassesKeysLocksAndSettingsOn) {
   operations_.keys = {{"k1", "root", "ship", "2026-11-21T18:00:00Z", true}};
   operations_.setting_list = {{"schedule", "@daily", "file", "when"}};

@@ -70,6 +70,7 @@ class FakeOperations : public jobs::Operations {
   std::vector<jobs::SnapshotInfo> snapshot_list;
   jobs::Status current_status;
   upkeep::PrunePlan plan;
+  upkeep::RepairReport repaired;
   std::vector<jobs::KeyDetails> keys;
   std::vector<jobs::LockDetails> lock_list;
   std::vector<jobs::SettingValue> setting_list;
@@ -149,9 +150,21 @@ class FakeOperations : public jobs::Operations {
     const Turn turn = note(dry_run ? "prune (dry run)" : "prune");
     return plan;
   }
-  upkeep::CheckReport check(bool read_data, const jobs::Emit& emit, std::stop_token stop) override {
-    const Turn turn = note(read_data ? "check all data" : "check");
+  upkeep::CheckReport check(const jobs::CheckRequest& request, const jobs::Emit& emit,
+                            std::stop_token stop) override {
+    std::string line = request.read_data ? "check all data" : "check";
+    if (!request.subset.empty()) line += " " + request.subset;
+    const Turn turn = note(line);
     return on_check(emit, stop);
+  }
+  upkeep::RepairReport repair(const jobs::RepairRequest& request, const jobs::Emit&,
+                              std::stop_token) override {
+    std::string line = "repair";
+    if (request.read_data) line += " all data";
+    if (request.forget) line += " forget";
+    if (request.dry_run) line += " (dry run)";
+    const Turn turn = note(line);
+    return repaired;
   }
   std::vector<jobs::KeyDetails> key_list() override {
     const Turn turn = note("key list");

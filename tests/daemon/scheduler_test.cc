@@ -182,6 +182,36 @@ TEST_F(SchedulerTest, PruneThatNeverHadItsTimeIsMadeUpFor) {
   EXPECT_EQ(scheduler_->next_prune(), base::parse_rfc3339("2026-11-29T03:00:00Z"));
 }
 
+TEST_F(SchedulerTest, ScrubsEachDayUnlessItIsOff) {
+  rooms_->create("db");
+  rooms_->write("db", "file", "text");
+  rooms_->backup("db");
+  EXPECT_FALSE(rooms_->manager.last_scrub().attempted);
+  for (int day = 0; day < 2; ++day) {
+    pass(24h);
+    const auto now = clock_.now();
+    ASSERT_TRUE(eventually([&] {
+      scheduler_->replan();
+      return rooms_->manager.last_scrub().succeeded == now;
+    }));
+    ASSERT_TRUE(eventually([&] { return !rooms_->manager.find_job("scrub"); }));
+  }
+  ASSERT_TRUE(eventually([&] {
+    scheduler_->replan();
+    const auto next = scheduler_->next_scrub();
+    return next && *next > clock_.now();
+  }));
+  const auto last = rooms_->manager.last_scrub().succeeded;
+  rooms_->manager.set_setting("DAVIT_SCRUB_PERIOD", "off");
+  pass(24h);
+  let_it_look("db");
+  EXPECT_TRUE(eventually([&] {
+    scheduler_->replan();
+    return !scheduler_->next_scrub();
+  }));
+  EXPECT_EQ(rooms_->manager.last_scrub().succeeded, last);
+}
+
 TEST_F(SchedulerTest, ABackupThatFailsIsTriedAtItsNextTime) {
   rooms_->create("db", {{"schedule", "@hourly"}});
   scheduler_->replan();

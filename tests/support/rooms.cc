@@ -20,6 +20,7 @@ jobs::Manager::Hooks hooks() {
   return {.next_backup = {},
           .next_commit = {},
           .next_prune = {},
+          .next_scrub = {},
           .replan = {},
           .validate_options =
               [](const volumes::OptionMap& options, const std::string& volume) {

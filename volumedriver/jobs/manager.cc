@@ -31,6 +31,7 @@ Manager::Manager(Context& context, Hooks hooks)
     : context_(context), hooks_(std::move(hooks)), mounts_(context.clock),
       containers_(context.data_directory + "/state/containers.json", context.clock),
       commits_(context.engine, context.clock, context.data_directory),
+      damage_(context.data_directory + "/state/damage.json"),
       last_backups_([this](const std::string& uuid) { start_last_backup(uuid); }),
       images_(context, queue_),
       watch_([this] {
@@ -84,7 +85,7 @@ void Manager::start() {
     spdlog::error("the repository cannot be used: {}", error.what());
   }
   // From now on counts as missed what comes due while davit is down.
-  for (const std::string& path : {prune_path(), retention_path()}) {
+  for (const std::string& path : {prune_path(), scrub_path(), retention_path()}) {
     UpkeepRun run = load_upkeep_run(path);
     if (run.since) continue;
     run.since = context_.clock.now();
@@ -253,10 +254,18 @@ void Manager::run_aside(std::function<void()> work) {
 // ------------------------------------------------------------------------------------------------- planner
 
 void Manager::ping(const Volume* volume, PingEvent event, const std::string& text) {
-  pinger_.send({context_.settings.get("DAVIT_PING_URL"), "this installation", event, text});
+  // A run that went well says nothing of what was saved before.
+  const auto damage = event == PingEvent::success ? find_damage() : std::nullopt;
+  const auto send = [&](const std::string& url, const std::string& subject, bool is_damaged) {
+    if (is_damaged)
+      pinger_.send({url, subject, PingEvent::failure, text + "; but " + damage->summary()});
+    else
+      pinger_.send({url, subject, event, text});
+  };
+  send(context_.settings.get("DAVIT_PING_URL"), "this installation", damage.has_value());
   if (volume == nullptr) return;
   if (const auto own = volume->options.find("ping-url"); own != volume->options.end())
-    pinger_.send({own->second, "volume " + volume->name, event, text});
+    send(own->second, "volume " + volume->name, damage && damage->affects_volume(volume->name));
 }
 
 void Manager::ping_outcome(const Volume* volume, const BackupOutcome& outcome) {

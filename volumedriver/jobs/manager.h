@@ -15,6 +15,7 @@
 #include "jobs/container_book.h"
 #include "jobs/container_watch.h"
 #include "jobs/context.h"
+#include "jobs/damage.h"
 #include "jobs/job_queue.h"
 #include "jobs/labels.h"
 #include "jobs/last_backups.h"
@@ -37,6 +38,7 @@ class Manager : public Operations {
     std::function<std::optional<base::Time>(const volumes::Volume&)> next_backup;
     std::function<std::optional<base::Time>(const std::string& container)> next_commit;
     std::function<std::optional<base::Time>()> next_prune;
+    std::function<std::optional<base::Time>()> next_scrub;
     // Options or settings changed: the planner must think again.
     std::function<void()> replan;
     // Throws UsageError for driver options that cannot be.
@@ -92,9 +94,12 @@ class Manager : public Operations {
   };
   std::vector<ScheduledContainer> scheduled_containers();
   void start_scheduled_prune(std::function<void(bool ok)> done);
+  void start_scheduled_scrub(std::function<void(bool ok)> done);
   // Retention of volumes that were removed.
   void start_removed_retention(std::function<void(bool ok)> done);
   UpkeepRun last_prune() const { return load_upkeep_run(prune_path()); }
+  UpkeepRun last_scrub() const { return load_upkeep_run(scrub_path()); }
+  std::chrono::seconds scrub_period() const;  // 0: never
   UpkeepRun last_removed_retention() const { return load_upkeep_run(retention_path()); }
 
   // ---- Operations
@@ -110,7 +115,8 @@ class Manager : public Operations {
   std::string init_repository() override;
   std::vector<ForgetGroup> forget(const ForgetRequest& request) override;
   upkeep::PrunePlan prune(bool dry_run, const Emit&, std::stop_token) override;
-  upkeep::CheckReport check(bool read_data, const Emit&, std::stop_token) override;
+  upkeep::CheckReport check(const CheckRequest& request, const Emit&, std::stop_token) override;
+  upkeep::RepairReport repair(const RepairRequest& request, const Emit&, std::stop_token) override;
   std::vector<KeyDetails> key_list() override;
   std::string key_add(const std::string& new_password) override;
   void key_remove(const std::string& id_prefix) override;
@@ -129,6 +135,9 @@ class Manager : public Operations {
  private:
   // What jobs are called.
   static constexpr const char* kPrune = "prune";
+  static constexpr const char* kCheck = "check";
+  static constexpr const char* kScrub = "scrub";
+  static constexpr const char* kRepair = "repair";
   static constexpr const char* kBackup = "backup";
   static constexpr const char* kCommit = "commit";
   static constexpr const char* kLastBackup = "last backup";
@@ -192,6 +201,14 @@ class Manager : public Operations {
   std::shared_ptr<Job> start_mirror_sync(const std::string& place, bool again);
   void run_mirror_sync(const std::string& place, Job& job);
   std::string mirror_state(store::Store& mirror, const std::exception& error);
+  void run_scrub(Job& job);
+  // A check under a shared lock. What it read is noted, and so is what it found, which the monitors are told.
+  upkeep::CheckReport check_once(Job& job, const std::string& by, upkeep::CheckOptions options);
+  void note_found(const repo::Repository& repository, const std::string& by, const upkeep::CheckReport& report);
+  void repair_once(Job& job, const RepairRequest& request, upkeep::RepairReport& report);
+  // Of the repository that is open.
+  std::optional<Damage> find_damage() const;
+  ScrubStatus scrub_status();
   void refuse_if_in_use(const volumes::Volume& volume);
   RestoreOutcome restore_new(const RestoreRequest& request, const Emit& emit, std::stop_token stop);
   RestoreOutcome restore_over(const RestoreRequest& request, const Emit& emit, std::stop_token stop);
@@ -208,6 +225,8 @@ class Manager : public Operations {
   void look_at_late_images();
   std::unique_ptr<RepositoryAccess::Hold> hold_for(Job& job,
                                                    RepositoryAccess::Use use = RepositoryAccess::Use::write);
+  std::string scrub_path() const { return context_.data_directory + "/state/scrub.json"; }
+  std::string packs_read_path() const { return context_.data_directory + "/state/packs-read"; }
   std::string prune_path() const { return context_.data_directory + "/state/prune.json"; }
   std::string retention_path() const { return context_.data_directory + "/state/removed-retention.json"; }
   // Scan caches of volumes that are gone.
@@ -230,6 +249,8 @@ class Manager : public Operations {
   ContainerBook containers_;
   Commits commits_;
   base::Synchronized<std::string> engine_error_;  // of the last look at its containers; "": it answered
+  DamageBook damage_;
+  std::atomic<uint64_t> checks_{0};              // asked for so far
   Pinger pinger_;
   std::mutex aside_mutex_;
   std::vector<Aside> aside_;

@@ -126,6 +126,7 @@ std::vector<ContainerStatus> Manager::container_statuses(const std::vector<Snaps
   const auto volumes = volume_names();
   const std::string host = context_.host();
   const bool is_off = commit_mode() == CommitMode::none;
+  const auto damage = find_damage();
   for (const auto& known : containers_.list()) {
     ContainerStatus status;
     status.name = known.name;
@@ -153,6 +154,10 @@ std::vector<ContainerStatus> Manager::container_statuses(const std::vector<Snaps
     } else if (status.snapshots == 0) {
       continue;  // nothing of it is here any more
     }
+    if (damage)
+      for (const auto& info : all)
+        if (info.container == known.name && info.snapshot.hostname == host && damage->affects_snapshot(info.id))
+          status.damaged.push_back(info.id.hex());
     if (const auto job = queue_.find("container:" + known.name)) {
       status.running = progress_of(*job, known.name);
       if (status.running->phase.empty()) status.running->phase = job->what;

@@ -1,4 +1,4 @@
-// What a person or the planner starts and waits for: prune, check, backup, restore.
+// What a person or the planner starts and waits for: prune, backup, restore.
 #include <algorithm>
 #include <tuple>
 
@@ -15,7 +15,7 @@ namespace davit::jobs {
 using volumes::State;
 using volumes::Volume;
 
-// --------------------------------------------------------------------------------------- prune and check
+// ------------------------------------------------------------------------------------------------- prune
 
 void Manager::run_prune(Job& job, upkeep::PrunePlan* report) {
   UpkeepRun last = last_prune();
@@ -106,31 +106,6 @@ upkeep::PrunePlan Manager::prune(bool dry_run, const Emit& emit, std::stop_token
   };
   watch(queue_.submit(dry_run ? "prune dry run" : kPrune, kPrune, JobClass::upkeep, work), "", emit, stop);
   return *plan;
-}
-
-upkeep::CheckReport Manager::check(bool read_data, const Emit& emit, std::stop_token stop) {
-  auto report = std::make_shared<upkeep::CheckReport>();
-  auto job = queue_.submit("check", "check", JobClass::upkeep, [this, report, read_data](Job& job) {
-    // It only reads: it may begin before the lock has settled.
-    const auto work = [&](const RepositoryAccess::Hold& begun) {
-      const EitherStop stop(job.stop.get_token(), begun.lost());
-      job.set_phase("checking");
-      job.progress.bytes_done = 0;
-      try {
-        *report = upkeep::check(*begun.repository(),
-                                {.read_data = read_data, .progress = &job.progress, .stop = stop.get()});
-      } catch (const base::Cancelled&) {
-        if (!job.stop.stop_requested()) begun.check();  // that was why
-        throw;
-      }
-    };
-    const auto hold = context_.repository.work_under(
-        job.stop.get_token(), [&job](const std::string& why) { job.set_phase(why); }, RepositoryAccess::Use::read, work);
-    hold->check();
-    if (!report->ok()) spdlog::error("check found {} errors, the first: {}", report->errors.size(), report->errors[0]);
-  });
-  watch(job, "", emit, stop);
-  return *report;
 }
 
 // --------------------------------------------------------------------------------------- backup and restore

@@ -109,6 +109,10 @@ VolumeStatus Manager::volume_status(const Volume& volume, const std::vector<Snap
   status.snapshots = static_cast<size_t>(std::count_if(all.begin(), all.end(), [&](const auto& info) {
     return info.volume == volume.name && info.snapshot.hostname == host;
   }));
+  if (const auto damage = find_damage())
+    for (const auto& info : all)
+      if (info.volume == volume.name && info.snapshot.hostname == host && damage->affects_snapshot(info.id))
+        status.damaged.push_back(info.id.hex());
   if (const auto job = queue_.find(volume.uuid)) {
     status.running = progress_of(*job, volume.name);
     if (status.running->phase.empty()) status.running->phase = job->what;
@@ -146,6 +150,9 @@ Status Manager::status() {
   status.last_prune = last.succeeded;
   status.last_prune_error = last.error;
   if (hooks_.next_prune) status.next_prune = hooks_.next_prune();
+  status.scrub = scrub_status();
+  status.damage = find_damage();
+  status.now = context_.clock.now();
   return status;
 }
 
@@ -181,10 +188,17 @@ std::map<std::string, std::string> Manager::status_of(const Volume& volume) {
   if (const auto repository = context_.repository.find_open()) {
     try {
       size_t count = 0;
+      std::string damaged;
       const std::string host = context_.host();
-      for (const auto& file : repository->load_snapshots([](const base::Id&, const std::string&) {}))
-        count += file.snapshot.hostname == host && volume_of(file.snapshot) == volume.name;
+      const auto damage = find_damage();
+      for (const auto& file : repository->load_snapshots([](const base::Id&, const std::string&) {})) {
+        if (file.snapshot.hostname != host || volume_of(file.snapshot) != volume.name) continue;
+        ++count;
+        if (damage && damage->affects_snapshot(file.id)) damaged += (damaged.empty() ? "" : ", ") + file.id.short_hex();
+      }
       status["snapshots"] = std::to_string(count);
+      if (!damaged.empty())
+        status["damaged"] = "cannot be restored as they were saved: " + damaged + " (davit check, davit repair)";
     } catch (const base::Error& failure) {
       status["repository_error"] = failure.what();
     }

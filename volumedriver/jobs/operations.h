@@ -14,10 +14,13 @@
 
 #include "base/clock.h"
 #include "base/id.h"
+#include "jobs/damage.h"
 #include "jobs/mirror_book.h"
 #include "repo/snapshot.h"
 #include "upkeep/check.h"
 #include "upkeep/prune.h"
+#include "upkeep/read_book.h"
+#include "upkeep/repair.h"
 #include "upkeep/retention.h"
 #include "volumes/registry.h"
 
@@ -126,6 +129,7 @@ struct VolumeStatus {
   std::string retention;                  // effective, as text
   std::string tracking = {};              // how its last run found what changed; "": tracking is off
   size_t snapshots = 0;
+  std::vector<std::string> damaged = {};  // IDs of its snapshots that cannot be restored as they were saved
   std::optional<ProgressEvent> running;   // a job on it
 };
 // A container that is committed, or was and has snapshots.
@@ -138,7 +142,15 @@ struct ContainerStatus {
   volumes::LastBackup last;
   std::optional<base::Time> next;
   size_t snapshots = 0;
+  std::vector<std::string> damaged = {};
   std::optional<ProgressEvent> running;
+};
+// Of the daily work that reads a part of all packs.
+struct ScrubStatus {
+  std::chrono::seconds period{0};         // within which all is read; 0: never
+  upkeep::ReadBook::Coverage coverage;
+  std::optional<base::Time> last, next;
+  std::string last_error;
 };
 struct Status {
   std::string version, installation, host, repository, repository_state;  // state: "ok" or why not
@@ -151,6 +163,21 @@ struct Status {
   std::vector<std::string> repairs;       // of files that a mirror had whole: the last ones
   std::optional<base::Time> last_prune, next_prune;
   std::string last_prune_error;
+  ScrubStatus scrub;
+  std::optional<Damage> damage;           // found by the last check or scrub
+  base::Time now{};                       // when all this was so
+};
+
+struct CheckRequest {
+  // All data, or a part of it in restic's words (upkeep/data_subset.h); "": none.
+  CheckRequest(bool read_data = false, std::string subset = "") : read_data(read_data), subset(std::move(subset)) {}
+  bool read_data;
+  std::string subset;
+};
+struct RepairRequest {
+  bool read_data = false;                 // look at all data; else where the last check found damage
+  bool forget = false;                    // remove the snapshots that lost something
+  bool dry_run = false;
 };
 
 struct ForgetRequest {
@@ -212,7 +239,8 @@ class Operations {
 
   virtual std::vector<ForgetGroup> forget(const ForgetRequest& request) = 0;
   virtual upkeep::PrunePlan prune(bool dry_run, const Emit& emit, std::stop_token stop) = 0;
-  virtual upkeep::CheckReport check(bool read_data, const Emit& emit, std::stop_token stop) = 0;
+  virtual upkeep::CheckReport check(const CheckRequest& request, const Emit& emit, std::stop_token stop) = 0;
+  virtual upkeep::RepairReport repair(const RepairRequest& request, const Emit& emit, std::stop_token stop) = 0;
 
   virtual std::vector<KeyDetails> key_list() = 0;
   virtual std::string key_add(const std::string& new_password) = 0;      // returns the key's ID

@@ -93,6 +93,8 @@ const std::vector<SettingSpec>& setting_specs() {
        "auto: look only at what the kernel tells has changed, where it can be relied on; needs privileges; off: look at "
        "everything"},
       {"DAVIT_PRUNE_SCHEDULE", "@weekly", T::schedule, false, false, "when space of forgotten snapshots is freed; off: never"},
+      {"DAVIT_SCRUB_PERIOD", "30d", T::duration, false, false,
+       "a part of the repository is read and checked each day, so that all is within this time; off: never"},
       {"DAVIT_PING_URL", "", T::url, false, false,
        "told of each run in the manner of healthchecks.io: URL/start, URL, URL/fail"},
       {"DAVIT_HOSTNAME", "", T::text, false, false, "the host's name in snapshots; empty: the host's own"},
@@ -204,9 +206,12 @@ void Settings::validate(const SettingSpec& spec, const std::string& value) const
       break;
     }
     case SettingType::duration: {
+      if (key == "DAVIT_SCRUB_PERIOD" && value == "off") break;
       const auto duration = parse_duration(value);
       if (key.starts_with("DAVIT_BUDGET_") && (duration.count() < 1 || duration.count() > 110))
         throw UsageError(key + ": from 1s to 110s");
+      if (key == "DAVIT_SCRUB_PERIOD" && duration.count() != 0 && duration < std::chrono::days(1))
+        throw UsageError(key + ": a day at least, or off");
       break;
     }
     case SettingType::flag: parse_flag(value, key); break;
