@@ -150,8 +150,10 @@ TEST_F(Health, AScrubReadsAllWithinItsPeriodAndSaysHowMuch) {
   ScrubStatus status = manager().status().scrub;
   EXPECT_EQ(status.period, std::chrono::days(30));
   EXPECT_EQ(status.coverage.packs, packs());
-  EXPECT_EQ(status.coverage.never, packs() - 1) << "a thirtieth, and one at least";
-  EXPECT_EQ(status.coverage.covered, 1u);
+  // A thirtieth of all bytes: one pack of data, and packs of trees, which are small, before it.
+  EXPECT_GE(status.coverage.covered, 1u);
+  EXPECT_LE(status.coverage.covered, 1u + 8);
+  EXPECT_EQ(status.coverage.never, packs() - status.coverage.covered);
   EXPECT_EQ(status.last, clock_.now());
   for (int day = 1; day < 30; ++day) {
     clock_.advance(24h);
@@ -175,13 +177,12 @@ TEST_F(Health, AScrubFindsWhatNobodyReads) {
   const std::string content = test::noise(3, 50'000);
   const auto id = save("db", content);
   damage(content);
-  int days = 0;
-  for (; days < 31 && !manager().status().damage; ++days) {
+  for (int days = 0; days < 31; ++days) {
     scrub();
     clock_.advance(24h);
   }
   const auto damage = manager().status().damage;
-  ASSERT_TRUE(damage) << days;
+  ASSERT_TRUE(damage);
   EXPECT_EQ(damage->by, "scrub");
   EXPECT_THAT(damage->volumes, ElementsAre("db"));
   EXPECT_EQ(manager().last_scrub().error, "") << "it did what it is for";

@@ -84,7 +84,7 @@ TEST(MirrorBook, RemembersWhatWasSeenAndWhatWasRepaired) {
     EXPECT_EQ(book.seen("/a"), std::nullopt);
     book.note_seen("/a", "1234");
     book.note_in_sync("/a", when, "");
-    book.note_removal({Kind::index, id(1)});
+    for (const char* place : {"/a", "s3:b/c"}) book.journal(place)->add({Kind::index, id(1)});
     for (int i = 0; i < 30; ++i) book.add_repair(when, "repaired " + std::to_string(i));
     EXPECT_EQ(book.repair_count(), 30u);
   }

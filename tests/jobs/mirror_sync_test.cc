@@ -11,15 +11,8 @@
 #include <set>
 
 #include "base/errors.h"
-#include "store/open.h"
-#include "support/fault_store.h"
-#include "support/made_repository.h"
-#include "support/memory_store.h"
-#include "support/quick_repository.h"
+#include "support/mirror_world.h"
 #include "support/restic.h"
-#include "support/temp_dir.h"
-#include "upkeep/check.h"
-#include "upkeep/prune.h"
 
 namespace davit::jobs {
 namespace {
@@ -30,96 +23,7 @@ using test::StoreCall;
 using test::StoreOp;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
-
-constexpr Kind kKinds[] = {Kind::config, Kind::key, Kind::data, Kind::index, Kind::snapshot};
-
-// A primary and a mirror, in memory but for the mirror of a test that restic reads.
-struct World {
-  explicit World(std::shared_ptr<store::Store> mirror_files = std::make_shared<test::MemoryStore>(),
-                 bool append_only = false)
-      : mirror_files(std::move(mirror_files)) {
-    // As a repository is made, at the cost of a quick password.
-    test::make_quick_repository(directory / "made");
-    const auto made = store::open_store(directory / "made");
-    files->put(Name{}, base::ByteView(made->get({}, 1 << 20)));
-    made->list(Kind::key, [&](const store::FileInfo& file) {
-      files->put({Kind::key, file.id}, base::ByteView(made->get({Kind::key, file.id}, 1 << 20)));
-    });
-    store::MirrorOptions options;
-    options.pause = std::chrono::milliseconds(0);
-    options.before_remove = [this](const Name& name) { book.note_removal(name); };
-    stores = std::make_shared<store::MirrorStore>(
-        store::MirrorStore::Copy{primary},
-        std::vector<store::MirrorStore::Copy>{{mirror, false, append_only}}, options);
-    repository = repo::Repository::open(stores, test::kQuickPassword);
-    book.set({{mirror->describe(), append_only}});
-  }
-
-  std::string place() const { return mirror->describe(); }
-  base::Id save(uint64_t seed) {
-    repository->refresh_index();
-    return test::save_files(
-        *repository, {{"a/file", test::noise(seed, 30'000)}, {"b", test::noise(seed + 1, 9'000)}},
-        test::packs_of(16 << 10));
-  }
-  void prune() {
-    repository->refresh_index();
-    upkeep::PruneOptions options;
-    options.max_unused_ratio = 0;
-    upkeep::execute_prune(*repository, upkeep::plan_prune(*repository, options), options,
-                          [&](const auto& second_phase) {
-                            book.note_prune(test::ids_of(*stores, Kind::snapshot));
-                            second_phase();
-                          });
-  }
-  MirrorSyncResult sync() {
-    MirrorSyncOptions options;
-    options.identity = {.host = "here-1"};
-    options.timing.settle = std::chrono::milliseconds(1);
-    options.timing.retry = std::chrono::milliseconds(1);
-    options.is_ours = [](const repo::LockInfo& info) { return info.lock.hostname == "here-1"; };
-    options.clock = &clock;
-    options.first = true;
-    return sync_mirror(*repository, *stores, 0, book, options);
-  }
-  // "" where all files are the same.
-  std::string difference() {
-    std::string text;
-    for (const Kind kind : kKinds) {
-      std::vector<Name> names{Name{}};
-      if (kind != Kind::config) {
-        if (test::ids_of(*files, kind) != test::ids_of(*mirror_files, kind)) {
-          text += std::string(store::kind_name(kind)) + " files are others; ";
-          continue;
-        }
-        names.clear();
-        for (const auto& id : test::ids_of(*files, kind)) names.push_back({kind, id});
-      }
-      for (const auto& name : names)
-        if (files->get(name, 1 << 30) != mirror_files->get(name, 1 << 30))
-          text += to_string(name) + " differs; ";
-    }
-    return text;
-  }
-  // What is wrong with the mirror as a repository of its own.
-  std::vector<std::string> mirror_errors() {
-    const auto there = repository->in(mirror_files);
-    there->refresh_index();
-    upkeep::CheckOptions options;
-    options.read_data = true;
-    return upkeep::check(*there, options).errors;
-  }
-
-  test::TempDir directory;
-  base::SystemClock clock;
-  std::shared_ptr<test::MemoryStore> files = std::make_shared<test::MemoryStore>();
-  std::shared_ptr<store::Store> mirror_files;
-  std::shared_ptr<test::FaultStore> primary = std::make_shared<test::FaultStore>(files);
-  std::shared_ptr<test::FaultStore> mirror = std::make_shared<test::FaultStore>(mirror_files);
-  MirrorBook book{directory / "mirrors"};
-  std::shared_ptr<store::MirrorStore> stores;
-  std::unique_ptr<repo::Repository> repository;
-};
+using World = MirrorWorld;
 
 TEST(MirrorSync, MakesAMirrorAndFollowsThePrimary) {
   World world;
@@ -173,86 +77,6 @@ TEST(MirrorSync, CopiesPacksThenIndexesThenSnapshots) {
   EXPECT_TRUE(std::is_sorted(removals, calls.end(), std::greater<>()));
 }
 
-TEST(MirrorSync, WhatVanishedByItselfStaysOnTheMirrorUntilAPruneOfOurs) {
-  World world;
-  const auto lost = world.save(1);
-  world.save(10);
-  world.sync();
-  // Neither through the store that notes what is removed.
-  world.files->remove({Kind::snapshot, lost});
-  const auto pack = test::ids_of(*world.files, Kind::data).front();
-  const auto index = test::ids_of(*world.files, Kind::index).front();
-  const base::Bytes content = world.files->get({Kind::data, pack}, 1 << 20);
-  const base::Bytes indexed = world.files->get({Kind::index, index}, 1 << 20);
-  world.files->remove({Kind::data, pack});
-  world.files->remove({Kind::index, index});
-  EXPECT_EQ(world.sync().removed, 0u);
-  EXPECT_TRUE(world.mirror_files->find_size({Kind::snapshot, lost}));
-  EXPECT_TRUE(world.mirror_files->find_size({Kind::data, pack}));
-  EXPECT_TRUE(world.mirror_files->find_size({Kind::index, index}));
-  EXPECT_THAT(world.book.list()[0].note, HasSubstr(lost.short_hex()));
-  EXPECT_THAT(world.mirror_errors(), IsEmpty());
-  world.files->put({Kind::data, pack}, base::ByteView(content));
-  world.files->put({Kind::index, index}, base::ByteView(indexed));
-  world.prune();
-  world.sync();
-  EXPECT_EQ(world.difference(), "");
-  EXPECT_EQ(world.book.list()[0].note, "");
-}
-
-// The prune freed what it used; so it goes with that, although it was not davit that removed it.
-TEST(MirrorSync, ASnapshotThatVanishedBeforeAPruneGoesAlsoWhereTheMirrorWasAwayThen) {
-  World world;
-  const auto lost = world.save(1);
-  world.save(10);
-  world.sync();
-  world.files->remove({Kind::snapshot, lost});
-  world.prune();
-  const auto later = world.save(20);
-  world.sync();
-  EXPECT_EQ(world.difference(), "");
-  EXPECT_THAT(world.mirror_errors(), IsEmpty());
-  // What is lost after the prune is whole on the mirror, and stays.
-  world.files->remove({Kind::snapshot, later});
-  world.sync();
-  EXPECT_TRUE(world.mirror_files->find_size({Kind::snapshot, later}));
-}
-
-// Lost packs and indexes may be whole on the mirror only, and no prune has named them.
-TEST(MirrorSync, PacksThatDavitDidNotRemoveStayOnTheMirrorAlsoAfterAPrune) {
-  World world;
-  world.save(1);
-  world.sync();
-  const std::string stray = test::noise(3, 100);
-  world.mirror_files->put({Kind::data, base::Id{{1}}}, base::as_bytes(stray));
-  world.sync();
-  EXPECT_TRUE(world.mirror_files->find_size({Kind::data, base::Id{{1}}}));
-  world.prune();
-  world.sync();
-  EXPECT_TRUE(world.mirror_files->find_size({Kind::data, base::Id{{1}}}));
-}
-
-TEST(MirrorSync, NothingIsEverRemovedFromAnAppendOnlyMirror) {
-  World world(std::make_shared<test::MemoryStore>(), true);
-  const auto first = world.save(1);
-  world.sync();
-  const auto packs = test::ids_of(*world.files, Kind::data);
-  world.save(10);
-  world.stores->remove({Kind::snapshot, first});
-  world.prune();
-  world.mirror->before_each([](const StoreCall& call) {
-    if (call.op == StoreOp::remove && call.name.kind != Kind::lock)
-      throw base::IoError("forbidden", 0);
-  });
-  EXPECT_EQ(world.sync().removed, 0u);
-  EXPECT_TRUE(world.mirror_files->find_size({Kind::snapshot, first}));
-  for (const auto& pack : packs) EXPECT_TRUE(world.mirror_files->find_size({Kind::data, pack}));
-  EXPECT_THAT(world.mirror_errors(), IsEmpty());
-  EXPECT_EQ(world.book.list()[0].note, "") << "what davit removed is no loss";
-  world.sync();
-  EXPECT_EQ(world.book.list()[0].note, "");
-}
-
 TEST(MirrorSync, ALockOfAnotherOnTheMirrorPutsRemovalsOff) {
   World world;
   const auto first = world.save(1);
@@ -299,7 +123,7 @@ TEST(MirrorSync, APlaceThatWasAMirrorAndIsEmptyIsNotFilledByItself) {
   World world;
   world.save(1);
   world.sync();
-  for (const Kind kind : kKinds) {
+  for (const Kind kind : World::kKinds) {
     if (kind == Kind::config)
       world.mirror_files->remove(Name{});
     else

@@ -8,6 +8,7 @@
 #include "base/errors.h"
 #include "base/files.h"
 #include "crypto/sha256.h"
+#include "jobs/mirror_removals.h"
 #include "jobs/mirror_sync.h"
 #include "store/open.h"
 #include "support/ceph.h"
@@ -93,7 +94,8 @@ TEST(MirrorOnCeph, ObjectLockKeepsItFromWhoeverHasTheKeys) {
   jobs::MirrorBook book(directory / "mirrors");
   book.set({{mirror->describe(), true}});
   store::MirrorOptions options;
-  options.before_remove = [&](const Name& name) { book.note_removal(name); };
+  const auto removals = std::make_shared<jobs::MirrorRemovals>(book, std::vector{mirror->describe()});
+  options.before_remove = [&](const Name& name) { removals->note(name); };
   const auto stores = std::make_shared<store::MirrorStore>(
       store::MirrorStore::Copy{store::open_store(directory / "primary"), true},
       std::vector<store::MirrorStore::Copy>{{mirror, false, true}}, options);

@@ -4,6 +4,7 @@
 #include "base/fault.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "base/patience.h"
 #include "jobs/forget.h"
 #include "jobs/ping.h"
 #include "jobs/references.h"
@@ -240,7 +241,8 @@ void Manager::run_aside(std::function<void()> work) {
   std::lock_guard lock(aside_mutex_);
   std::erase_if(aside_, [](Aside& each) { return each.done->load(); });
   auto done = std::make_shared<std::atomic<bool>>(false);
-  aside_.push_back({std::jthread([work = std::move(work), done] {
+  aside_.push_back({std::jthread([work = std::move(work), done, stop = stopping_.get_token()] {
+                      const base::PatienceScope patience({base::Patience().limit, stop});
                       try {
                         work();
                       } catch (...) {

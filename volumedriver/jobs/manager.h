@@ -26,6 +26,7 @@
 #include "jobs/restore_container.h"
 #include "jobs/point_book.h"
 #include "jobs/restore_volume.h"
+#include "jobs/volume_snapshots.h"
 #include "jobs/upkeep_run.h"
 #include "volumes/mounts.h"
 
@@ -252,6 +253,7 @@ class Manager : public Operations {
   DamageBook damage_;
   std::atomic<uint64_t> checks_{0};              // asked for so far
   Pinger pinger_;
+  VolumeSnapshots volume_snapshots_;
   std::mutex aside_mutex_;
   std::vector<Aside> aside_;
   LastBackups last_backups_;                     // its thread submits to the queue, and has ended after stop()

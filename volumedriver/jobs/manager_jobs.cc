@@ -72,12 +72,7 @@ void Manager::prune_once(Job& job, upkeep::PrunePlan* report) {
             [&](std::stop_token exclusive_lost) {
               job.set_phase("pruning");
               const std::stop_callback on_exclusive_lost(exclusive_lost, request);
-              if (context_.repository.find_mirrors(*repository)) {
-                std::vector<base::Id> known;
-                repository->store().list(store::Kind::snapshot,
-                                         [&](const store::FileInfo& file) { known.push_back(file.id); });
-                context_.repository.mirror_book().note_prune(known);
-              }
+              const auto noted = context_.repository.note_prune(*repository);
               second_phase();
             },
             [&job](const std::string& why) { job.set_phase(why); });

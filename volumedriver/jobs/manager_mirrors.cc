@@ -63,6 +63,9 @@ void Manager::run_mirror_sync(const std::string& place, Job& job) {
   options.reserve = [this](uint64_t bytes) {
     return context_.upload.reserve(bytes, std::chrono::steady_clock::now());
   };
+  options.reserve_download = [this](uint64_t bytes) {
+    return context_.repository.reserve_download(bytes);
+  };
   options.first = book.is_first(place);
   options.stop = job.stop.get_token();
   try {

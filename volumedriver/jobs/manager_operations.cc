@@ -5,6 +5,7 @@
 #include "base/fault.h"
 #include "base/files.h"
 #include "base/log.h"
+#include "base/patience.h"
 #include "jobs/forget.h"
 #include "jobs/list_files.h"
 #include "jobs/manager.h"
@@ -20,6 +21,9 @@ namespace davit::jobs {
 
 using volumes::State;
 using volumes::Volume;
+
+// How long what an engine wants to know of a volume may wait for the store. Podman gives a call 5 s.
+constexpr std::chrono::milliseconds kStatusWaits{2'000};
 
 // ----------------------------------------------------------------------------------------------- snapshots
 
@@ -130,6 +134,7 @@ Status Manager::status() {
   std::vector<SnapshotInfo> all;
   try {
     all = snapshots("", "");
+    status.snapshots_known = true;
     status.repository_state = "ok";
     if (const std::string why = context_.repository.mirror_book().primary_away(); !why.empty())
       status.repository_state = "away, a mirror is read instead: " + why;
@@ -184,21 +189,25 @@ std::map<std::string, std::string> Manager::status_of(const Volume& volume) {
     status["progress"] = text;
   }
   if (const std::string images = images_.status_of(volume); !images.empty()) status["images"] = images;
-  // Only what is in memory already: an engine waits for this answer.
+  // An engine waits for this answer: nothing is opened for it, and a store that is away is not waited for.
   if (const auto repository = context_.repository.find_open()) {
+    const auto look = [repository, host = context_.host()] {
+      const base::PatienceScope none({std::chrono::milliseconds(0)});
+      VolumeSnapshots::Ids ids;
+      for (const auto& file : repository->load_snapshots([](const base::Id&, const std::string&) {}))
+        if (file.snapshot.hostname == host) ids[volume_of(file.snapshot)].push_back(file.id);
+      return ids;
+    };
     try {
-      size_t count = 0;
-      std::string damaged;
-      const std::string host = context_.host();
-      const auto damage = find_damage();
-      for (const auto& file : repository->load_snapshots([](const base::Id&, const std::string&) {})) {
-        if (file.snapshot.hostname != host || volume_of(file.snapshot) != volume.name) continue;
-        ++count;
-        if (damage && damage->affects_snapshot(file.id)) damaged += (damaged.empty() ? "" : ", ") + file.id.short_hex();
+      auto ids = volume_snapshots_.get(look, [this](auto work) { run_aside(std::move(work)); }, kStatusWaits);
+      status["snapshots"] = std::to_string(ids[volume.name].size());
+      if (const auto damage = find_damage()) {
+        std::string damaged;
+        for (const base::Id& id : ids[volume.name])
+          if (damage->affects_snapshot(id)) damaged += (damaged.empty() ? "" : ", ") + id.short_hex();
+        if (!damaged.empty())
+          status["damaged"] = "cannot be restored as they were saved: " + damaged + " (davit check, davit repair)";
       }
-      status["snapshots"] = std::to_string(count);
-      if (!damaged.empty())
-        status["damaged"] = "cannot be restored as they were saved: " + damaged + " (davit check, davit repair)";
     } catch (const base::Error& failure) {
       status["repository_error"] = failure.what();
     }

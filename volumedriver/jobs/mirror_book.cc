@@ -98,14 +98,6 @@ std::string MirrorBook::summary() const {
          " in sync";
 }
 
-void MirrorBook::note_removal(const store::Name& name) {
-  for (const auto& place : places()) journal(place)->add(name);
-}
-
-void MirrorBook::note_prune(const std::vector<base::Id>& snapshots) {
-  for (const auto& place : places()) journal(place)->add_prune(snapshots);
-}
-
 std::shared_ptr<MirrorJournal> MirrorBook::journal(const std::string& place) {
   return book_.with([&](Book& book) { return book.entries.at(place).journal; });
 }

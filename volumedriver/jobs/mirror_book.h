@@ -36,9 +36,7 @@ class MirrorBook {
   // "2 mirrors are in sync", or what is wrong; "" where there are none.
   std::string summary() const;
 
-  // Before a file goes from the primary: notes it for every mirror. Durable when it returns.
-  void note_removal(const store::Name& name);
-  void note_prune(const std::vector<base::Id>& snapshots);
+  // What goes from the primary and is to go there. Of a mirror that the settings have named since davit began.
   std::shared_ptr<MirrorJournal> journal(const std::string& place);
 
   // The ID of the repository that was once seen there, so that a place that is suddenly empty is

@@ -256,6 +256,7 @@ class Sync {
       damaged_.push_back(store::to_string(name) + ": " + error.what());
       return;
     }
+    if (options_.reserve_download) wait_until(options_.reserve_download(bytes.size()));
     if (options_.reserve) wait_until(options_.reserve(bytes.size()));
     mirror_.put(name, base::ByteView(bytes));
     if (options_.progress) {

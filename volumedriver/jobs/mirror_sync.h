@@ -36,6 +36,8 @@ struct MirrorSyncOptions {
   base::Progress* progress = nullptr;  // may be null
   // When so many bytes may be written: base::Bandwidth::reserve. Empty: at once.
   std::function<std::chrono::steady_clock::time_point(uint64_t bytes)> reserve{};
+  // The same for what is read from the primary.
+  std::function<std::chrono::steady_clock::time_point(uint64_t bytes)> reserve_download{};
   // Locks on the mirror that are ours were left by another process.
   bool first = false;
   std::stop_token stop;

@@ -154,6 +154,7 @@ struct ScrubStatus {
 };
 struct Status {
   std::string version, installation, host, repository, repository_state;  // state: "ok" or why not
+  bool snapshots_known = false;           // else nothing is said of how many there are
   bool password_generated = false;        // and not yet exported: tell loudly
   std::vector<VolumeStatus> volumes;
   std::vector<VolumeStatus> removed;      // their last backup is still to be stored

@@ -18,6 +18,7 @@
 #include "jobs/repository_cache.h"
 #include "jobs/store_options.h"
 #include "store/backoff.h"
+#include "store/limited_store.h"
 #include "store/open.h"
 
 namespace davit::jobs {
@@ -84,40 +85,70 @@ std::string RepositoryAccess::describe_sources() const {
          crypto::sha256(base::as_bytes(settings_.get("DAVIT_MIRRORS"))).hex();
 }
 
-std::shared_ptr<store::Store> RepositoryAccess::open_place(const std::string& url,
-                                                           std::shared_ptr<store::MirrorStore>& mirrors) {
-  std::shared_ptr<store::Store> primary = open_store(url);
+std::shared_ptr<store::Store> RepositoryAccess::open_place(const std::string& url, Mirrors& mirrors) {
+  // One limit around all copies: a mirror is not asked because the primary has to wait for its turn.
+  const auto limited = [this](std::shared_ptr<store::Store> store) {
+    return std::make_shared<store::LimitedStore>(std::move(store), [this](uint64_t bytes) { return reserve_download(bytes); });
+  };
+  const store::StoreOptions options = store_options(settings_, data_directory_);
+  std::shared_ptr<store::Store> primary = store::open_store(url, options);
   std::vector<store::MirrorStore::Copy> copies;
   std::vector<std::pair<std::string, bool>> places;
+  std::vector<std::string> names;
   for (const MirrorUrl& mirror : parse_mirrors(settings_.get("DAVIT_MIRRORS"))) {
-    std::shared_ptr<store::Store> store = open_store(mirror.url);
+    std::shared_ptr<store::Store> store = store::open_store(mirror.url, options);
     const std::string place = store->describe();
     const auto is_there = [&](const auto& other) { return other.first == place; };
     if (place == primary->describe() || std::any_of(places.begin(), places.end(), is_there))
       throw base::UsageError("DAVIT_MIRRORS names " + place + ", which is the repository itself or named twice");
     copies.push_back({std::move(store), store::is_local_url(mirror.url), mirror.append_only});
     places.emplace_back(place, mirror.append_only);
+    names.push_back(place);
   }
   mirror_book_.set(places);
   mirror_book_.note_primary("");
-  mirrors.reset();
-  if (copies.empty()) return primary;
+  if (copies.empty()) return limited(std::move(primary));
+  mirrors.removals = std::make_shared<MirrorRemovals>(mirror_book_, std::move(names));
   store::MirrorOptions with;
-  with.before_remove = [this](const store::Name& name) { mirror_book_.note_removal(name); };
+  with.before_remove = [removals = mirrors.removals](const store::Name& name) { removals->note(name); };
   with.on_change = [this] { mirror_book_.changed(); };
   with.on_repair = [this](const std::string& repair) {
     mirror_book_.add_repair(base::SystemClock().now(), repair);
   };
   with.on_away = [this](const std::string& why) { mirror_book_.note_primary(why); };
-  mirrors = std::make_shared<store::MirrorStore>(store::MirrorStore::Copy{std::move(primary), store::is_local_url(url), false},
-                                                 std::move(copies), std::move(with));
-  return mirrors;
+  mirrors.stores = std::make_shared<store::MirrorStore>(
+      store::MirrorStore::Copy{std::move(primary), store::is_local_url(url), false}, std::move(copies), std::move(with));
+  return limited(mirrors.stores);
+}
+
+void RepositoryAccess::note_open(const std::shared_ptr<repo::Repository>& repository, Mirrors mirrors) {
+  mirrors.repository = repository;
+  mirrors_.with([&](auto& all) {
+    std::erase_if(all, [](const Mirrors& each) { return each.repository.expired(); });
+    if (mirrors.stores) all.push_back(std::move(mirrors));
+  });
+  *open_.lock() = repository;
+  mirror_book_.changed();
+}
+
+RepositoryAccess::Mirrors RepositoryAccess::find(const repo::Repository& repository) const {
+  return mirrors_.with([&](const auto& all) {
+    for (const Mirrors& each : all)
+      if (each.repository.lock().get() == &repository) return each;
+    return Mirrors();
+  });
 }
 
 std::shared_ptr<store::MirrorStore> RepositoryAccess::find_mirrors(const repo::Repository& repository) const {
-  return mirrors_.with([&](const Mirrors& mirrors) {
-    return mirrors.repository == &repository ? mirrors.stores : nullptr;
-  });
+  return find(repository).stores;
+}
+
+std::shared_ptr<void> RepositoryAccess::note_prune(const repo::Repository& repository) const {
+  const Mirrors mirrors = find(repository);
+  if (!mirrors.removals) return nullptr;
+  std::vector<base::Id> known;
+  repository.store().list(store::Kind::snapshot, [&](const store::FileInfo& file) { known.push_back(file.id); });
+  return mirrors.removals->begin_prune(std::move(known));
 }
 
 std::optional<std::string> RepositoryAccess::password_file() const {
@@ -136,14 +167,6 @@ void RepositoryAccess::note_repository(const std::string& url, const base::Id& i
 }
 
 std::shared_ptr<repo::Repository> RepositoryAccess::find_open() const { return *open_.lock(); }
-
-std::unique_ptr<store::Store> RepositoryAccess::open_store(const std::string& url) {
-  store::StoreOptions options = store_options(settings_, data_directory_);
-  options.reserve_download = [this](uint64_t bytes) {
-    return download_.reserve(bytes, std::chrono::steady_clock::now());
-  };
-  return store::open_store(url, options);
-}
 
 std::shared_ptr<repo::Repository> RepositoryAccess::get() {
   const base::Patience patience = base::patience();
@@ -176,7 +199,6 @@ std::shared_ptr<repo::Repository> RepositoryAccess::get_now() {
   }
   // What is open is not what is meant any more.
   open_.lock()->reset();
-  *mirrors_.lock() = {};
 
   const std::string shown = store::shown_url(url);
   std::string noted_url, noted_id;
@@ -184,7 +206,7 @@ std::shared_ptr<repo::Repository> RepositoryAccess::get_now() {
     const auto note = nlohmann::json::parse(base::as_text(*bytes), nullptr, false);
     if (note.is_object()) noted_url = note.value("url", ""), noted_id = note.value("id", "");
   }
-  std::shared_ptr<store::MirrorStore> mirrors;
+  Mirrors mirrors;
   std::shared_ptr<store::Store> store = open_place(url, mirrors);
   const auto cache = add_cache(store, url);
   std::shared_ptr<repo::Repository> repository;
@@ -208,7 +230,7 @@ std::shared_ptr<repo::Repository> RepositoryAccess::get_now() {
       throw base::NoRepository("there is no repository at " + store->describe() + ": check RESTIC_REPOSITORY, or make "
                                "one with `davit init`");
     }
-    if (mirrors && mirrors->stood_in() > 0 && (noted_url != shown || noted_id != repository->id().hex()))
+    if (mirrors.stores && mirrors.stores->stood_in() > 0 && (noted_url != shown || noted_id != repository->id().hex()))
       throw base::IoError("the repository " + store->describe() + " is away, and that its mirrors hold the same one is "
                           "not known: it has never been open here", 0, true);
     if (noted_url == shown && noted_id != repository->id().hex())
@@ -221,16 +243,14 @@ std::shared_ptr<repo::Repository> RepositoryAccess::get_now() {
   if (noted_url != shown || noted_id != repository->id().hex()) note_repository(url, repository->id());
   open_url_ = url;
   open_sources_ = std::move(source);
-  *mirrors_.lock() = {repository.get(), std::move(mirrors)};
-  *open_.lock() = repository;
-  mirror_book_.changed();
+  note_open(repository, std::move(mirrors));
   return repository;
 }
 
 base::Id RepositoryAccess::init() {
   std::lock_guard one(opening_);
   const std::string url = this->url();
-  std::shared_ptr<store::MirrorStore> mirrors;
+  Mirrors mirrors;
   std::shared_ptr<store::Store> store = open_place(url, mirrors);
   const auto cache = add_cache(store, url);
   make_password_if_missing(settings_, data_directory_);
@@ -243,9 +263,7 @@ base::Id RepositoryAccess::init() {
   note_repository(url, repository->id());
   open_url_ = url;
   open_sources_ = std::move(source);
-  *mirrors_.lock() = {repository.get(), std::move(mirrors)};
-  *open_.lock() = repository;
-  mirror_book_.changed();
+  note_open(repository, std::move(mirrors));
   return repository->id();
 }
 

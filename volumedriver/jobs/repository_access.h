@@ -13,11 +13,13 @@
 #include <set>
 #include <stop_token>
 #include <string>
+#include <vector>
 
 #include "base/bandwidth.h"
 #include "base/clock.h"
 #include "base/synchronized.h"
 #include "jobs/mirror_book.h"
+#include "jobs/mirror_removals.h"
 #include "jobs/settings.h"
 #include "repo/lock.h"
 #include "repo/repository.h"
@@ -49,9 +51,16 @@ class RepositoryAccess {
   std::shared_ptr<repo::Repository> find_open() const;
   // What is known of the mirrors that DAVIT_MIRRORS names.
   MirrorBook& mirror_book() { return mirror_book_; }
-  // The primary and the mirrors of an open repository; nullptr where it has none.
+  // The primary and the mirrors of an open repository, also of one that the settings do not mean any more; nullptr
+  // where it has none.
   std::shared_ptr<store::MirrorStore> find_mirrors(const repo::Repository& repository) const;
+  // To be kept while a prune removes what no snapshot needs: its mirrors are told (MirrorRemovals). nullptr without.
+  std::shared_ptr<void> note_prune(const repo::Repository& repository) const;
   const repo::LockTiming& lock_timing() const { return timing_.lock; }
+  // DAVIT_LIMIT_DOWNLOAD: when so many bytes may be read from a store. What get() opens heeds it already.
+  std::chrono::steady_clock::time_point reserve_download(uint64_t bytes) {
+    return download_.reserve(bytes, std::chrono::steady_clock::now());
+  }
   // Makes the repository that the settings name (Conflict: there is one). Returns its ID.
   base::Id init();
   std::string url() const;  // "" in the settings means the embedded one: its path
@@ -123,13 +132,20 @@ class RepositoryAccess {
  private:
   std::unique_ptr<Hold> begin_shared(std::stop_token stop, const OnWait& on_wait, Use use);
   // As take(); for reading, on a mirror where the primary is away.
-  std::unique_ptr<repo::Lock> take_shared(const std::shared_ptr<repo::Repository>& repository, Use use,
-                                          std::stop_token stop);
+  std::unique_ptr<repo::Lock> take_shared(const std::shared_ptr<repo::Repository>& repository, Use use);
   void end_stand_in();
   // While the result lives somebody writes: see store::MirrorStore::strictly. nullptr without mirrors.
   std::shared_ptr<void> strictly(const repo::Repository& repository) const;
-  // The store of the URL with the settings' mirrors around it; `mirrors` is nullptr where there are none.
-  std::shared_ptr<store::Store> open_place(const std::string& url, std::shared_ptr<store::MirrorStore>& mirrors);
+  // The mirrors that one opening of a repository has; none: null.
+  struct Mirrors {
+    std::weak_ptr<repo::Repository> repository{};  // whose they are
+    std::shared_ptr<store::MirrorStore> stores{};
+    std::shared_ptr<MirrorRemovals> removals{};
+  };
+  // The store of the URL with the settings' mirrors around it, read no faster than is allowed.
+  std::shared_ptr<store::Store> open_place(const std::string& url, Mirrors& mirrors);
+  void note_open(const std::shared_ptr<repo::Repository>& repository, Mirrors mirrors);
+  Mirrors find(const repo::Repository& repository) const;
   // Says why, and lets others go on for a while.
   void pause(std::stop_token stop, const OnWait& on_wait, const std::string& why);
   void release_shared();
@@ -144,7 +160,6 @@ class RepositoryAccess {
   void release(std::unique_ptr<repo::Lock> taken, const repo::Repository& repository);
   // One try of get().
   std::shared_ptr<repo::Repository> get_now();
-  std::unique_ptr<store::Store> open_store(const std::string& url);
   // Changes when the password or the way to the store may be another; holds no secret.
   std::string describe_sources() const;
   std::string embedded_path() const;
@@ -162,11 +177,7 @@ class RepositoryAccess {
   std::string open_url_, open_sources_;
   mutable base::Synchronized<std::shared_ptr<repo::Repository>> open_;
   MirrorBook mirror_book_;
-  struct Mirrors {
-    const repo::Repository* repository = nullptr;  // whose they are
-    std::shared_ptr<store::MirrorStore> stores;
-  };
-  base::Synchronized<Mirrors> mirrors_;
+  mutable base::Synchronized<std::vector<Mirrors>> mirrors_;  // of every repository that still lives
 
   std::mutex mutex_;  // protects the rest
   std::condition_variable_any changed_;

@@ -4,14 +4,16 @@
 
 #include "base/errors.h"
 #include "base/log.h"
+#include "base/bytes.h"
 #include "base/patience.h"
 #include "jobs/repository_access.h"
+#include "store/backoff.h"
 
 namespace davit::jobs {
 
 namespace {
 
-// How long a primary is waited for where a mirror could stand in.
+// How long a store is waited for while others wait, and a primary where a mirror could stand in.
 constexpr std::chrono::milliseconds kQuick{3'000};
 
 void tell(std::unique_lock<std::mutex>& lock, const RepositoryAccess::OnWait& on_wait, const std::string& why) {
@@ -19,6 +21,11 @@ void tell(std::unique_lock<std::mutex>& lock, const RepositoryAccess::OnWait& on
   lock.unlock();
   on_wait(why);
   lock.lock();
+}
+
+std::optional<std::chrono::steady_clock::duration> next_pause(store::Backoff& backoff,
+                                                              std::chrono::steady_clock::time_point began) {
+  return backoff.next_pause(began, std::chrono::steady_clock::now(), base::random_fraction());
 }
 
 // One repository, even if it was opened twice; a copy of it in another place is another one.
@@ -87,6 +94,7 @@ void RepositoryAccess::pause(std::stop_token stop, const OnWait& on_wait, const 
 
 std::unique_ptr<RepositoryAccess::Hold> RepositoryAccess::begin_shared(std::stop_token stop,
                                                                        const OnWait& on_wait, Use use) {
+  store::Backoff backoff(base::patience().limit);
   for (;;) {
     if (stop.stop_requested()) throw base::Cancelled();
     auto repository = get();
@@ -108,17 +116,25 @@ std::unique_ptr<RepositoryAccess::Hold> RepositoryAccess::begin_shared(std::stop
     std::unique_ptr<repo::Lock> taken;
     bool without = false;
     std::string in_the_way;
+    std::chrono::steady_clock::duration wait = timing_.retry;
+    const auto began = std::chrono::steady_clock::now();
     try {
+      const base::PatienceScope quick({std::min(base::patience().limit, kQuick), stop});
       while_busy(lock, [&] {
         if (use == Use::read && repository->store().is_read_only()) {
           check_not_exclusively_locked(*repository);
           without = true;
         } else {
-          taken = take_shared(repository, use, stop);
+          taken = take_shared(repository, use);
         }
       });
     } catch (const base::Locked& error) {
       in_the_way = error.what();
+    } catch (const base::IoError& error) {
+      in_the_way = error.what();
+      const auto pause = error.transient() ? next_pause(backoff, began) : std::nullopt;
+      if (!pause) throw;
+      wait = *pause;
     }
     if (without) {
       spdlog::warn("the repository {} is read-only, so it is read without a lock: let nobody prune it meanwhile",
@@ -133,7 +149,7 @@ std::unique_ptr<RepositoryAccess::Hold> RepositoryAccess::begin_shared(std::stop
       return std::unique_ptr<Hold>(new Hold(*this, std::move(repository), lock_.get(), use));
     }
     tell(lock, on_wait, in_the_way);
-    changed_.wait_for(lock, stop, timing_.retry, [] { return false; });
+    changed_.wait_for(lock, stop, wait, [] { return false; });
   }
 }
 
@@ -148,12 +164,10 @@ void RepositoryAccess::release_shared() {
   });
 }
 
-std::unique_ptr<repo::Lock> RepositoryAccess::take_shared(const std::shared_ptr<repo::Repository>& repository, Use use,
-                                                          std::stop_token stop) {
+std::unique_ptr<repo::Lock> RepositoryAccess::take_shared(const std::shared_ptr<repo::Repository>& repository, Use use) {
   const auto mirrors = find_mirrors(*repository);
   if (use != Use::read || !mirrors) return take(repository, repo::LockMode::shared);
   try {
-    const base::PatienceScope quick({std::min(base::patience().limit, kQuick), std::move(stop)});
     return take(repository, repo::LockMode::shared);
   } catch (const base::IoError& error) {
     if (!error.transient()) throw;
@@ -198,6 +212,7 @@ void RepositoryAccess::while_busy(std::unique_lock<std::mutex>& lock, const std:
 void RepositoryAccess::with_exclusive(std::stop_token stop, const std::shared_ptr<repo::Repository>& repository,
                                       const std::function<void(std::stop_token)>& work, const OnWait& on_wait) {
   const auto began = std::chrono::steady_clock::now();
+  store::Backoff backoff(base::patience().limit);
   std::unique_lock lock(mutex_);
   const auto leave = [&] {  // with the mutex held
     exclusive_ = false;
@@ -219,11 +234,24 @@ void RepositoryAccess::with_exclusive(std::stop_token stop, const std::shared_pt
     lock.unlock();
     const auto strict = strictly(*repository);
     std::unique_ptr<repo::Lock> taken;
+    std::chrono::steady_clock::duration wait = timing_.retry;
+    const auto tried = std::chrono::steady_clock::now();
     try {
+      const base::PatienceScope quick({std::min(base::patience().limit, kQuick), stop});
       taken = take(repository, repo::LockMode::exclusive);
       taken->settle();
     } catch (const base::Locked& error) {
       if (taken) release(std::move(taken), *repository);
+      if (on_wait) on_wait(error.what());
+    } catch (const base::IoError& error) {
+      if (taken) release(std::move(taken), *repository);
+      const auto pause = error.transient() ? next_pause(backoff, tried) : std::nullopt;
+      if (!pause) {
+        lock.lock();
+        leave();
+        throw;
+      }
+      wait = *pause;
       if (on_wait) on_wait(error.what());
     } catch (...) {
       if (taken) release(std::move(taken), *repository);
@@ -245,10 +273,11 @@ void RepositoryAccess::with_exclusive(std::stop_token stop, const std::shared_pt
       leave();
       return;
     }
-    // Another program works there, perhaps for long: our own jobs go on meanwhile, however long this has waited.
+    // Another program works there, perhaps for long, or the store is away: our own jobs go on meanwhile, however long
+    // this has waited.
     lock.lock();
     leave();
-    changed_.wait_for(lock, stop, timing_.retry, [] { return false; });
+    changed_.wait_for(lock, stop, wait, [] { return false; });
     if (stop.stop_requested()) throw base::Cancelled();
   }
 }

@@ -14,6 +14,7 @@
 #include "base/errors.h"
 #include "base/log.h"
 #include "base/patience.h"
+#include "base/sleep.h"
 
 namespace davit::repo {
 
@@ -25,6 +26,8 @@ using store::Kind;
 
 constexpr auto kStaleAge = std::chrono::minutes(30);
 constexpr int kReadTries = 4;
+// At least so long the second look may take, whoever waits for it: one call of a slow store.
+constexpr milliseconds kLook{30'000};
 
 // Counts on while the machine sleeps, unlike steady_clock.
 milliseconds boot_time() {
@@ -70,7 +73,7 @@ std::optional<LockFile> read_lock(const Repository& repository, const store::Fil
     } catch (const base::Error&) {
       if (again == kReadTries) throw;
     }
-    std::this_thread::sleep_for(retry);
+    if (!base::sleep_for(retry, base::patience().stop)) throw base::Cancelled();
     retry *= 2;
   }
 }
@@ -123,7 +126,7 @@ struct Lock::State {
   std::vector<Id> left_over;  // earlier ones that could not be removed yet
 
   std::mutex mutex;
-  std::condition_variable changed;
+  std::condition_variable_any changed;
   bool ending = false;          // under the mutex
   bool settled = false;         // under the mutex
   std::exception_ptr failure;   // under the mutex: of the second look
@@ -261,8 +264,16 @@ std::unique_ptr<Lock> Lock::take(Repository& repository, LockMode mode,
 
 void Lock::settle() const {
   State& state = *state_;
+  const base::Patience& patience = base::patience();
   std::unique_lock guard(state.mutex);
-  state.changed.wait(guard, [&] { return state.settled; });
+  if (!state.changed.wait_for(guard, patience.stop,
+                              state.timing.settle + std::max(patience.limit, kLook),
+                              [&] { return state.settled; })) {
+    if (patience.stop.stop_requested()) throw base::Cancelled();
+    throw base::IoError("the repository " + state.repository.store().describe() +
+                            " does not tell who else has a lock",
+                        0, true);
+  }
   if (state.failure) std::rethrow_exception(state.failure);
 }
 

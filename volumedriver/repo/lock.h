@@ -51,7 +51,8 @@ class Lock {
                                      const LockIdentity& identity, const LockTiming& timing = {});
   // Waits for the second look. Throws what it threw, each time: Locked where ours has to give way,
   // after which all that was done since begin() counts for nothing; lost() is requested then, too.
-  // Any thread.
+  // Waits as long as the caller's patience allows (base/patience.h), half a minute at least: then it
+  // throws a transient IoError, and Cancelled where that is to stop. Any thread.
   void settle() const;
   ~Lock();
   void release();

@@ -212,6 +212,9 @@ void Content::read(PackRange& range, Buffers& buffers) {
   buffers.sealed.resize(range.size_bytes);
   try {
     repository_.store().get_range({store::Kind::data, range.pack}, range.offset, buffers.sealed);
+  } catch (const base::IoError& error) {
+    if (error.transient()) throw;  // it has been tried long enough
+    buffers.sealed.clear();
   } catch (const base::Error&) {
     buffers.sealed.clear();  // blob by blob then, from other copies where there are any
   }

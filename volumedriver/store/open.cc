@@ -68,9 +68,7 @@ std::string shown_url(const std::string& url) {
 }
 
 std::unique_ptr<Store> open_store(const std::string& url, const StoreOptions& options) {
-  auto store = std::make_unique<RetryStore>(open_bare(url, options));
-  if (!options.reserve_download) return store;
-  return std::make_unique<LimitedStore>(std::move(store), options.reserve_download);
+  return std::make_unique<RetryStore>(open_bare(url, options));
 }
 
 }  // namespace davit::store

@@ -5,7 +5,6 @@
 #include <memory>
 #include <string>
 
-#include "store/limited_store.h"
 #include "store/rest/address.h"
 #include "store/s3/address.h"
 #include "store/s3/signature.h"
@@ -26,13 +25,11 @@ struct StoreOptions {
   std::function<rest::Login()> rest_login;
   std::string ca_file;
   std::string spool_directory;
-  // When so many bytes may be read (limited_store.h). Empty: at once.
-  Reserve reserve_download;
 };
 
 // A bare absolute path or "local:/path" is a local directory, "s3:…" a bucket (store/s3/address.h), "sftp:…" a directory
 // of an SFTP server (store/sftp/address.h), "rest:…" a REST server (store/rest/address.h). Asks nobody yet.
-// What fails in passing is tried again (retry_store.h), and reading is limited (limited_store.h).
+// What fails in passing is tried again (retry_store.h).
 // Throws UsageError on any other scheme, naming the known ones.
 std::unique_ptr<Store> open_store(const std::string& url, const StoreOptions& options = {});
 
