@@ -59,6 +59,9 @@ class RepairView : public View {
                 ? screen_.out.in(Colour::green, "nothing is lost")
                 : screen_.out.in(Colour::red, counted(lost, "file", "files") + " lost something");
     screen_.out.write(line + "\n");
+    if (const uint64_t left = number(message, "errors_left"); left > 0)
+      screen_.err.write("davit: " + counted(left, "error is", "errors are") +
+                        " left: `davit check` names them\n");
   }
 
   const Screen screen_;

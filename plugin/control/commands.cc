@@ -170,7 +170,7 @@ int repair(Operations& operations, const Request& request, Output& output, std::
   for (const auto& lost : report.lost) output.send(lost_message(lost));
   for (const auto& mended : report.snapshots) output.send(mended_message(mended));
   output.send(repair_message(report, wanted.dry_run));
-  return kDone;
+  return report.lost.empty() && report.errors_left == 0 ? kDone : kPartial;
 }
 
 int metrics(Operations& operations, const Request&, Output& output, std::stop_token) {

@@ -127,8 +127,8 @@ void put_scrub(Message& message, const jobs::ScrubStatus& status) {
   Message scrub{{"period_seconds", status.period.count()},
                 {"packs", coverage.packs},
                 {"packs_covered", coverage.covered},
-                {"packs_never_read", coverage.never},
-                {"covered", coverage.ratio()}};
+                {"packs_never_read", coverage.never}};
+  if (coverage.packs > 0) scrub["covered"] = coverage.ratio();
   put_time(scrub, "oldest", coverage.oldest);
   put_time(scrub, "last", status.last);
   put_time(scrub, "next", status.next);
@@ -408,6 +408,7 @@ Message repair_message(const upkeep::RepairReport& report, bool dry_run) {
           {"index_files_removed", report.index_files_removed},
           {"index_files_written", report.index_files_written},
           {"files_lost", report.lost.size()},
+          {"errors_left", report.errors_left},
           {"snapshots", report.snapshots.size()}};
 }
 

@@ -71,7 +71,7 @@ std::vector<Saved> all_saved(const jobs::Status& status) {
   return all;
 }
 
-void add_backups(Families& families, const std::vector<Saved>& all) {
+void add_backups(Families& families, const std::vector<Saved>& all, bool snapshots_known) {
   families.begin("davit_backup_last_successful_timestamp", "When it was saved last, in seconds");
   for (const Saved& each : all) families.add(each.last->succeeded, each.labels);
   families.begin("davit_backup_last_attempt_timestamp", "When it was tried last, in seconds");
@@ -91,6 +91,7 @@ void add_backups(Families& families, const std::vector<Saved>& all) {
   for (const Saved& each : all) families.add(each.next, each.labels);
   families.begin("davit_backup_running", "Whether something is at work on it");
   for (const Saved& each : all) families.add(each.is_running ? 1 : 0, each.labels);
+  if (!snapshots_known) return;
   families.begin("davit_snapshots", "How many snapshots of it there are");
   for (const Saved& each : all) families.add(static_cast<double>(each.snapshots), each.labels);
   families.begin("davit_damaged_snapshots",
@@ -98,11 +99,26 @@ void add_backups(Families& families, const std::vector<Saved>& all) {
   for (const Saved& each : all) families.add(static_cast<double>(each.damaged), each.labels);
 }
 
+void add_coverage(Families& families, const upkeep::ReadBook::Coverage& coverage) {
+  families.begin("davit_scrub_covered_ratio",
+                 "The part of all packs that was read and found whole within the period");
+  families.add(coverage.ratio());
+  families.begin("davit_scrub_oldest_timestamp",
+                 "When the pack was read whose reading is the oldest, in seconds");
+  families.add(coverage.oldest);
+  families.begin("davit_scrub_never_read_packs", "How many packs were not yet read");
+  families.add(static_cast<double>(coverage.never));
+}
+
 void add_repository(Families& families, const jobs::Status& status) {
   families.begin("davit_repository_up", "Whether the repository can be read");
   families.add(status.repository_state == "ok" ? 1 : 0);
   families.begin("davit_check_errors", "What the last check or scrub found wrong");
-  families.add(status.damage ? static_cast<double>(status.damage->errors) : 0);
+  // A repository that was never open here may have anything.
+  if (status.damage)
+    families.add(static_cast<double>(status.damage->errors));
+  else if (status.snapshots_known)
+    families.add(0);
   families.begin("davit_prune_last_successful_timestamp",
                  "When the space of forgotten snapshots was freed last, in seconds");
   families.add(status.last_prune);
@@ -111,16 +127,9 @@ void add_repository(Families& families, const jobs::Status& status) {
     families.add(status.last_prune_error.empty() ? 1 : 0);
   const auto& scrub = status.scrub;
   if (scrub.period.count() == 0) return;
-  families.begin("davit_scrub_covered_ratio",
-                 "The part of all packs that was read and found whole within the period");
-  families.add(scrub.coverage.ratio());
+  if (scrub.coverage.packs > 0) add_coverage(families, scrub.coverage);
   families.begin("davit_scrub_period_seconds", "Within which all packs are to be read");
   families.add(static_cast<double>(scrub.period.count()));
-  families.begin("davit_scrub_oldest_timestamp",
-                 "When the pack was read whose reading is the oldest, in seconds");
-  families.add(scrub.coverage.oldest);
-  families.begin("davit_scrub_never_read_packs", "How many packs were not yet read");
-  families.add(static_cast<double>(scrub.coverage.never));
   families.begin("davit_scrub_last_successful_timestamp", "When it ran last, in seconds");
   families.add(scrub.last);
   families.begin("davit_scrub_last_status", "Whether the last scrub came to its end");
@@ -139,7 +148,7 @@ std::string metrics_text(const jobs::Status& status) {
   families.begin("davit_removed_volumes_waiting",
                  "How many removed volumes wait for their last backup");
   families.add(static_cast<double>(status.removed.size()));
-  add_backups(families, all_saved(status));
+  add_backups(families, all_saved(status), status.snapshots_known);
   return families.text();
 }
 

@@ -576,7 +576,7 @@ TEST_F(ClientTest, RepairsAndNamesEveryFileThatLostSomething) {
   report.lost = {{first, "/volumes/db/a\nb\xff", "lost 5 of 10 bytes"}};
   report.snapshots = {{.snapshot = first, .sibling = second, .forgotten = true}};
   Ran ran = run({"repair", "--read-data", "--forget"});
-  EXPECT_EQ(ran.exit_code, 0);
+  EXPECT_EQ(ran.exit_code, 3);
   EXPECT_EQ(ran.err,
             "davit: lost: snapshot 11111111, /volumes/db/a\\nb\\xff: lost 5 of 10 bytes\n");
   EXPECT_EQ(ran.out,
@@ -585,10 +585,12 @@ TEST_F(ClientTest, RepairsAndNamesEveryFileThatLostSomething) {
             "repaired: 0 damaged packs, 1 missing pack, 0 packs indexed, 0 blobs saved; 1 file lost "
             "something\n");
   report.snapshots = {{.snapshot = first, .sibling = {}, .why = "its root is gone"}};
+  report.errors_left = 2;
   ran = run({"repair", "-n"});
   EXPECT_THAT(ran.out, HasSubstr("snapshot 11111111: nothing of it can be had (its root is gone); it "
                                  "stays"));
   EXPECT_THAT(ran.out, HasSubstr("nothing is changed yet: "));
+  EXPECT_THAT(ran.err, HasSubstr("davit: 2 errors are left: `davit check` names them\n"));
   EXPECT_THAT(operations_.asked(), ElementsAre("repair (dry run)", "repair all data forget",
                                                "repair (dry run)"));
 }
@@ -612,7 +614,7 @@ TEST_F(ClientTest, ShowsHowFarTheScrubIsAndWhatIsDamaged) {
   status.volumes = {volume};
   const Ran ran = run({"status"});
   EXPECT_EQ(ran.exit_code, 0);
-  EXPECT_THAT(ran.out, HasSubstr("scrubbed: 97 % read within 30 d, oldest 28 d ago\n"));
+  EXPECT_THAT(ran.out, HasSubstr("scrubbed: 97 % read within 30 d, oldest 28 days ago\n"));
   EXPECT_THAT(ran.out, HasSubstr("! the last scrub failed: the disk is gone\n"));
   EXPECT_THAT(ran.out, HasSubstr("! the repository is damaged: the scrub 2 h ago found 2 errors, the "
                                  "first: pack 12: is missing ("));

@@ -39,7 +39,7 @@ std::vector<std::string> candidates(const std::vector<std::string>& words) {
 }
 
 TEST(Completion, OffersCommands) {
-  EXPECT_THAT(candidates({"re"}), ElementsAre("restore", ":4"));
+  EXPECT_THAT(candidates({"re"}), ElementsAre("restore", "repair", ":4"));
   EXPECT_THAT(candidates({"key", "p"}), ElementsAre("passwd", ":4"));
   EXPECT_THAT(candidates({""}),
               testing::IsSupersetOf({"backup", "status", "config", "completion"}));

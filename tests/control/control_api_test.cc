@@ -469,7 +469,7 @@ TEST_F(ControlApiTest, TellsAllThatARepairDidAndWhatIsLost) {
   EXPECT_EQ(messages[2]["new_snapshot_id"], id_of('b').hex());
   EXPECT_EQ(messages[3]["blobs_lost"], 3);
   EXPECT_EQ(messages[3]["dry_run"], true);
-  EXPECT_EQ(exit_code(messages), 0);
+  EXPECT_EQ(exit_code(messages), 3) << "something is lost";
   EXPECT_THAT(operations_.asked(), ElementsAre("repair forget (dry run)"));
 }
 

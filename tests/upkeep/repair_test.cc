@@ -294,22 +294,32 @@ TEST_F(Repair, GivesUpWhereTheStoreOnlyFails) {
   }
 }
 
+class BadSector : public test::TwinStore {
+ public:
+  using TwinStore::TwinStore;
+  base::Bytes get(const store::Name& name, uint64_t max_bytes) override {
+    if (is_bad && name.id == pack) throw base::IoError("Input/output error", EIO);
+    return TwinStore::get(name, max_bytes);
+  }
+  void get_range(const store::Name& name, uint64_t offset, std::span<uint8_t> out) override {
+    if (is_bad && name.id == pack && offset <= at && at < offset + out.size())
+      throw base::IoError("Input/output error", EIO);
+    TwinStore::get_range(name, offset, out);
+  }
+  void remove(const store::Name& name) override {
+    if (heals_itself && name.kind == Kind::index) is_bad = false;
+    TwinStore::remove(name);
+  }
+  base::Id pack;
+  uint64_t at = 0;
+  std::atomic<bool> is_bad{true}, heals_itself{false};
+};
+
 TEST_F(Repair, SavesWhatABadSectorLeaves) {
   const base::Id pack = pack_of_several();
   const auto blobs = made_.blobs_in(pack);
   const auto [type, id] = blobs.front();
   const auto location = *made_.repository().index().find(type, id);
-  class BadSector : public test::TwinStore {
-   public:
-    using TwinStore::TwinStore;
-    void get_range(const store::Name& name, uint64_t offset, std::span<uint8_t> out) override {
-      if (name.id == pack && offset <= at && at < offset + out.size())
-        throw base::IoError("Input/output error", EIO);
-      TwinStore::get_range(name, offset, out);
-    }
-    base::Id pack;
-    uint64_t at = 0;
-  };
   const auto store = std::make_shared<BadSector>(store_, std::make_shared<test::MemoryStore>());
   store->pack = pack;
   store->at = location.offset + 100;
@@ -322,6 +332,24 @@ TEST_F(Repair, SavesWhatABadSectorLeaves) {
   EXPECT_LT(report.blobs_salvaged, blobs.size());
   EXPECT_THAT(report.lost, Not(IsEmpty()));
   EXPECT_THAT(check_all().errors, IsEmpty());
+}
+
+// A medium that fails for a while only, as a mount that was gone for a moment.
+TEST_F(Repair, RemovesNoPackThatCanBeReadAfterAll) {
+  const base::Id pack = pack_of_several();
+  const auto [type, id] = made_.blobs_in(pack).front();
+  const auto store = std::make_shared<BadSector>(store_, std::make_shared<test::MemoryStore>());
+  store->pack = pack;
+  store->at = made_.repository().index().find(type, id)->offset + 100;
+  store->heals_itself = true;
+  RepairOptions options;
+  options.suspects = {pack};
+  const RepairReport first = repair(*made_.open(store), options);
+  EXPECT_THAT(first.actions, Contains(HasSubstr("can be read after all")));
+  EXPECT_TRUE(store_->find_size({Kind::data, pack}));
+  repair(*made_.open(store_), {});
+  EXPECT_THAT(check_all().errors, IsEmpty());
+  expect_all_whole();
 }
 
 TEST_F(Repair, WritesConfigAndKeysAnewFromWhatIsOpen) {

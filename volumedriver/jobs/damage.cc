@@ -75,28 +75,42 @@ std::optional<Damage> DamageBook::find(const base::Id& repository) const {
   });
 }
 
-void DamageBook::note(std::optional<Damage> damage) {
-  if (damage)
-    for (auto* ids : {&damage->snapshots, &damage->packs}) std::sort(ids->begin(), ids->end());
+std::optional<Damage> DamageBook::last() const {
+  return damage_.with([](const std::optional<Damage>& damage) { return damage; });
+}
+
+void DamageBook::note(Damage damage) {
+  for (auto* ids : {&damage.snapshots, &damage.packs}) std::sort(ids->begin(), ids->end());
+  const Json json = {{"repository", damage.repository.hex()},
+                     {"found", base::format_utc(damage.found)},
+                     {"by", damage.by},
+                     {"errors", damage.errors},
+                     {"messages", damage.messages},
+                     {"snapshots", hex_list(damage.snapshots)},
+                     {"packs", hex_list(damage.packs)},
+                     {"volumes", damage.volumes},
+                     {"containers", damage.containers}};
+  // Messages hold paths of any bytes.
+  const std::string text = json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
   auto known = damage_.lock();
-  if (!damage) {
-    if (*known) base::remove_file(path_);
-  } else {
-    const Json json = {{"repository", damage->repository.hex()},
-                       {"found", base::format_utc(damage->found)},
-                       {"by", damage->by},
-                       {"errors", damage->errors},
-                       {"messages", damage->messages},
-                       {"snapshots", hex_list(damage->snapshots)},
-                       {"packs", hex_list(damage->packs)},
-                       {"volumes", damage->volumes},
-                       {"containers", damage->containers}};
-    // Messages hold paths of any bytes.
-    const std::string text = json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
+  *known = std::move(damage);
+  try {
     base::make_directories(path_.substr(0, path_.rfind('/')));
     base::write_file_atomic(path_, base::as_bytes(text));
+  } catch (const base::IoError& error) {
+    spdlog::warn("what was found damaged cannot be noted: {}", error.what());
   }
-  *known = std::move(damage);
+}
+
+void DamageBook::clear(const base::Id& repository) {
+  auto known = damage_.lock();
+  if (!*known || (*known)->repository != repository) return;
+  known->reset();
+  try {
+    base::remove_file(path_);
+  } catch (const base::IoError& error) {
+    spdlog::warn("that the repository is whole again cannot be noted: {}", error.what());
+  }
 }
 
 }  // namespace davit::jobs

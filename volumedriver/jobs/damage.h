@@ -40,8 +40,12 @@ class DamageBook {
 
   // Of that repository.
   std::optional<Damage> find(const base::Id& repository) const;
-  // Nothing: all is whole. Durable when it returns. Throws IoError.
-  void note(std::optional<Damage> damage);
+  // Of whichever repository.
+  std::optional<Damage> last() const;
+  // Where it cannot be written, it is known until davit ends, and the log says so.
+  void note(Damage damage);
+  // That repository is whole.
+  void clear(const base::Id& repository);
 
  private:
   const std::string path_;

@@ -65,15 +65,23 @@ upkeep::CheckReport Manager::check_once(Job& job, const std::string& by,
       spdlog::warn("which packs were read cannot be noted: {}", error.what());
     }
   };
-  // It only reads: it may begin before the lock has settled.
+  // It may begin before the lock has settled, as it only reads until it finds something wrong.
   const auto work = [&](const RepositoryAccess::Hold& begun) {
     const EitherStop stop(job.stop.get_token(), begun.lost());
+    // A mirror's answers say nothing of the primary.
+    const auto mirrors = context_.repository.find_mirrors(*begun.repository());
+    const std::shared_ptr<void> strict = mirrors ? mirrors->strictly() : nullptr;
+    if (mirrors && mirrors->stands_in())
+      throw base::IoError("the repository " + begun.repository()->store().describe() +
+                              " is away, and a mirror is not checked in its place",
+                          0, true);
     job.set_phase(by == kScrub ? "scrubbing" : "checking");
     job.progress.bytes_done = job.progress.bytes_total = 0;
     repository = begun.repository();
     packs.clear();
     whole.clear();
     options.stop = stop.get();
+    options.before_heal = [&begun] { begun.check(); };
     const auto damage = damage_.find(repository->id());
     if (damage) options.also_read = damage->packs;
     try {
@@ -115,17 +123,23 @@ void Manager::note_found(const repo::Repository& repository, const std::string& 
     damage->packs = report.damaged_packs;
     std::sort(damage->snapshots.begin(), damage->snapshots.end());
     std::set<std::string> volumes, containers;
-    for (const auto& file : repository.load_snapshots([](const base::Id&, const std::string&) {})) {
-      if (file.snapshot.hostname != context_.host() || !damage->affects_snapshot(file.id)) continue;
-      if (const auto volume = volume_of(file.snapshot); !volume.empty()) volumes.insert(volume);
-      if (const auto container = container_of(file.snapshot); !container.empty())
-        containers.insert(container);
+    try {
+      for (const auto& file :
+           repository.load_snapshots([](const base::Id&, const std::string&) {})) {
+        if (file.snapshot.hostname != context_.host() || !damage->affects_snapshot(file.id))
+          continue;
+        if (const auto volume = volume_of(file.snapshot); !volume.empty()) volumes.insert(volume);
+        if (const auto container = container_of(file.snapshot); !container.empty())
+          containers.insert(container);
+      }
+    } catch (const base::Error& error) {  // the damage is told all the same
+      spdlog::warn("whose snapshots are damaged is not known: {}", error.what());
     }
     damage->volumes.assign(volumes.begin(), volumes.end());
     damage->containers.assign(containers.begin(), containers.end());
   }
-  damage_.note(damage);
   if (damage) {
+    damage_.note(*damage);
     spdlog::error("{}", damage->summary());
     ping(nullptr, PingEvent::failure, damage->summary());
     for (const Volume& volume : context_.registry.list())
@@ -134,6 +148,7 @@ void Manager::note_found(const repo::Repository& repository, const std::string& 
         pinger_.send({own->second, "volume " + volume.name, PingEvent::failure,
                       "snapshots of it are damaged: " + damage->summary()});
   } else if (was_damaged) {
+    damage_.clear(repository.id());
     spdlog::info("the repository is whole again");
     ping(nullptr, PingEvent::success, "the repository is whole again");
   }
@@ -141,7 +156,8 @@ void Manager::note_found(const repo::Repository& repository, const std::string& 
 
 std::optional<Damage> Manager::find_damage() const {
   const auto repository = context_.repository.find_open();
-  return repository ? damage_.find(repository->id()) : std::nullopt;
+  // What was found last holds while the store is away, too.
+  return repository ? damage_.find(repository->id()) : damage_.last();
 }
 
 // ---------------------------------------------------------------------------------------------------
@@ -158,6 +174,8 @@ void Manager::start_scheduled_scrub(std::function<void(bool)> done) {
 }
 
 void Manager::run_scrub(Job& job) {
+  const auto period = scrub_period();
+  if (period.count() == 0) return;  // it was switched off meanwhile
   UpkeepRun last = last_scrub();
   const base::Time now = context_.clock.now();
   // What was missed meanwhile is made up for; of what was before the first time nothing was.
@@ -169,7 +187,7 @@ void Manager::run_scrub(Job& job) {
     options.choose = [&](std::span<const upkeep::PackSize> packs) {
       auto book = upkeep::ReadBook::load(packs_read_path(), context_.repository.get()->id());
       book.adopt(packs, now);
-      return book.choose(packs, now, scrub_period(), since_last);
+      return book.choose(packs, now, period, since_last);
     };
     const auto report = check_once(job, kScrub, std::move(options));
     last.succeeded = last.attempted;
@@ -229,8 +247,29 @@ void Manager::repair_once(Job& job, const RepairRequest& request, upkeep::Repair
     return repo::add_key(damaged.store(), damaged.key(), context_.repository.password(), "root",
                          context_.host());
   };
+  const auto tell = [](const upkeep::RepairReport& report) {
+    for (const auto& action : report.actions) spdlog::warn("repair of the repository: {}", action);
+    for (const auto& lost : report.lost)
+      spdlog::warn("repair of the repository: snapshot {}, {}: {}", lost.snapshot.short_hex(),
+                   lost.path, lost.what);
+  };
+  bool is_told = request.dry_run;
+  options.before_forget = [&](const upkeep::RepairReport& so_far) {
+    if (!is_told) tell(so_far);
+    is_told = true;
+  };
   const auto work = [&](std::stop_token lost) {
     const EitherStop stop(job.stop.get_token(), std::move(lost));
+    // One that was away a moment ago is asked again: what it has whole is not to be given up.
+    if (const auto mirrors = context_.repository.find_mirrors(*repository))
+      for (size_t number = 0; number < mirrors->mirrors(); ++number) {
+        try {
+          mirrors->compare(number);
+        } catch (const base::Error& error) {
+          spdlog::warn("repair: the mirror {} does not answer: {}",
+                       mirrors->mirror(number).store->describe(), error.what());
+        }
+      }
     job.set_phase(request.dry_run ? "looking for damage" : "repairing");
     options.stop = stop.get();
     try {
@@ -260,12 +299,14 @@ void Manager::repair_once(Job& job, const RepairRequest& request, upkeep::Repair
           if (file.ends_with(".scan")) base::remove_file(caches + "/" + file);
       },
       [&job](const std::string& why) { job.set_phase(why); });
-  for (const auto& action : report.actions) spdlog::warn("repair of the repository: {}", action);
-  for (const auto& lost : report.lost)
-    spdlog::warn("repair of the repository: snapshot {}, {}: {}", lost.snapshot.short_hex(),
-                 lost.path, lost.what);
+  if (!is_told) tell(report);
   // What is left of the damage, or that nothing is.
-  check_once(job, kRepair, {});
+  try {
+    report.errors_left = check_once(job, kRepair, {}).errors.size();
+  } catch (const base::Error& error) {  // what was done is told all the same
+    report.actions.push_back(std::string("the check after it failed: ") + error.what());
+    report.errors_left = 1;
+  }
 }
 
 }  // namespace davit::jobs

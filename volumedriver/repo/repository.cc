@@ -11,6 +11,7 @@
 #include "base/crew.h"
 #include "base/errors.h"
 #include "base/log.h"
+#include "base/unreadable.h"
 #include "base/synchronized.h"
 #include "crypto/sha256.h"
 #include "repo/codec.h"
@@ -149,11 +150,11 @@ void Repository::load_blob_from(const BlobLocation& location, BlobType type, con
                                 Bytes& out) const {
   try {
     read_copy(location, type, id, out);
-  } catch (const base::Corrupt&) {
-    if (!heal({.kind = Kind::data,
-               .id = location.pack,
-               .trees = type == BlobType::tree,
-               .any_copy = true}))
+  } catch (const base::Error& error) {
+    if (!base::is_damage(error) || !heal({.kind = Kind::data,
+                                          .id = location.pack,
+                                          .trees = type == BlobType::tree,
+                                          .any_copy = true}))
       throw;
     read_copy(location, type, id, out);
   }
@@ -211,6 +212,15 @@ Bytes Repository::load_blob(BlobType type, const Id& id) const {
 // ---- whole files
 
 bool Repository::heal(const Name& name) const {
+  try {
+    return heal_surely(name);
+  } catch (const base::IoError& error) {
+    spdlog::warn("{} cannot be put right: {}", store::to_string(name), error.what());
+    return false;
+  }
+}
+
+bool Repository::heal_surely(const Name& name) const {
   const auto is_whole = [&](base::ByteView bytes) {
     if (name.kind != Kind::config) return crypto::sha256(bytes) == name.id;
     try {
@@ -222,6 +232,8 @@ bool Repository::heal(const Name& name) const {
   try {
     if (!store_->heal(name, is_whole)) return false;
   } catch (const base::Error& error) {
+    const auto* io = dynamic_cast<const base::IoError*>(&error);
+    if (io && io->transient()) throw;
     spdlog::warn("{} cannot be put right: {}", store::to_string(name), error.what());
     return false;
   }
@@ -244,8 +256,8 @@ Repository::HealWatch::~HealWatch() {
 Bytes Repository::load_unpacked(Kind kind, const Id& id) const {
   try {
     return read_unpacked(kind, id);
-  } catch (const base::Corrupt&) {
-    if (!heal({kind, id})) throw;
+  } catch (const base::Error& error) {
+    if (!base::is_damage(error) || !heal({kind, id})) throw;
     return read_unpacked(kind, id);
   }
 }
@@ -328,9 +340,9 @@ std::vector<Repository::SnapshotFile> Repository::load_snapshots(
       files[i].snapshot = load_snapshot(ids[i]);
     } catch (const base::NotFound&) {
       gone[i] = true;  // removed since the listing
-    } catch (const base::Corrupt& error) {
+    } catch (const base::Error& error) {
       // Only the file itself may be at fault: a store that cannot be reached fails the whole call.
-      if (!on_error) throw;
+      if (!on_error || !base::is_damage(error)) throw;
       failures[i] = error.what();
     }
   });

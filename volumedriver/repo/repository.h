@@ -78,6 +78,9 @@ class Repository {
   // For a file that is missing or not what its name says: whether the store put it right, so that
   // it is worth reading again (store::Store::heal). Failures of the store are told by false.
   bool heal(const store::Name& name) const;
+  // As heal(), but throws a transient IoError where not every place could be asked that may have it
+  // whole: for who would remove it else.
+  bool heal_surely(const store::Name& name) const;
   // Is told of each file that heal() put right, by the thread that asked for it, while the watch
   // lives. What it calls must be short.
   class HealWatch {

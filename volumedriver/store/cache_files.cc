@@ -137,7 +137,13 @@ void CacheFiles::erase(Entries::iterator entry) {
 bool CacheFiles::is_listed(const Name& name) const {
   std::lock_guard lock(mutex_);
   const auto found = by_key_.find({name.kind, name.id});
-  return found != by_key_.end() && found->second->is_listed;
+  return found != by_key_.end() && found->second->is_listed && !found->second->is_doubted;
+}
+
+void CacheFiles::doubt(Kind kind) {
+  std::lock_guard lock(mutex_);
+  for (Entry& entry : entries_)
+    if (entry.key.kind == kind) entry.is_doubted = true;
 }
 
 bool CacheFiles::has_room_for(uint64_t size_bytes) const {
@@ -155,7 +161,7 @@ void CacheFiles::insert(const Name& name, uint64_t size_bytes) {
     entries_.erase(found->second);
     by_key_.erase(found);
   }
-  entries_.push_front({key, on_disk(size_bytes), false, Clock::now()});
+  entries_.push_front({key, on_disk(size_bytes), false, false, Clock::now()});
   by_key_.emplace(key, entries_.begin());
   size_bytes_ += entries_.front().size_bytes;
   make_room(max_bytes_());

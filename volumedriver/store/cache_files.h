@@ -37,8 +37,11 @@ class CacheFiles {
   bool read(const Name& name, uint64_t offset, std::span<uint8_t> out);
   void drop(const Name& name);
 
-  // Whether the latest list of its kind, made while it was here, showed it.
+  // Whether the latest list of its kind, made while it was here, showed it; and nobody doubts it.
   bool is_listed(const Name& name) const;
+  // From now on the store is asked for what is here of a kind, until it has given it. What the store
+  // has lost stays here.
+  void doubt(Kind kind);
   // Whether so much could be added now.
   bool has_room_for(uint64_t size_bytes) const;
 
@@ -89,7 +92,7 @@ class CacheFiles {
   struct Entry {
     Key key;
     uint64_t size_bytes = 0;  // on the disk
-    bool is_listed = false;
+    bool is_listed = false, is_doubted = false;
     std::chrono::steady_clock::time_point touched{};
   };
   using Entries = std::list<Entry>;  // the one used last in front

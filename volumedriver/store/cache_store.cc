@@ -193,7 +193,11 @@ bool CacheStore::heal(const Name& name, const std::function<bool(ByteView)>& is_
     copy.reset();
     if (is_whole_beneath(name, is_whole)) return true;
   }
-  if (inner_->heal(name, is_whole)) return true;
+  try {
+    if (inner_->heal(name, is_whole)) return true;
+  } catch (const base::IoError&) {
+    if (!copy) throw;  // else this one is whole
+  }
   if (!copy) return false;
   if (is_whole_beneath(name, is_whole)) return true;
   inner_->put(name, *copy);
@@ -212,10 +216,7 @@ bool CacheStore::is_whole_beneath(const Name& name, const std::function<bool(Byt
 }
 
 void CacheStore::forget_copies(Kind kind) {
-  if (files_) {
-    CacheFiles::Census nobody(*files_, kind);
-    nobody.finish();
-  }
+  if (files_) files_->doubt(kind);
   inner_->forget_copies(kind);
 }
 

@@ -1,11 +1,11 @@
 #include "store/mirror_store.h"
 
 #include <algorithm>
-#include <cerrno>
 
 #include "base/errors.h"
 #include "base/log.h"
 #include "base/patience.h"
+#include "base/unreadable.h"
 
 namespace davit::store {
 
@@ -91,7 +91,7 @@ MirrorStore::Match MirrorStore::compare(size_t mirror) {
     match = store(copy).get(kConfig, kLargestConfig) == ours ? Match::same : Match::other;
   }
   states_.with([&](auto& states) {
-    states[copy] = {match == Match::same, {}};
+    states[copy] = {match == Match::same, match == Match::other};
     if (match != Match::same) states[copy].not_before = Clock::now() + options_.pause;
   });
   return match;
@@ -106,7 +106,10 @@ bool MirrorStore::is_usable(size_t copy) {
   try {
     const Bytes theirs = store(copy).get(kConfig, kLargestConfig);
     const bool is_same = theirs == primary_config(theirs);
-    states_.with([&](auto& states) { states[copy].is_same = is_same; });
+    states_.with([&](auto& states) {
+      states[copy].is_same = is_same;
+      states[copy].is_other = !is_same;
+    });
     if (!is_same) pause(copy);
     return is_same;
   } catch (const base::Error& error) {
@@ -363,9 +366,14 @@ bool MirrorStore::heal(const Name& name, const std::function<bool(ByteView)>& is
   Bytes whole;
   size_t source = copies_.size();
   std::exception_ptr failure;
+  std::string not_asked;  // and perhaps whole
   for (size_t copy = 0; copy < copies_.size(); ++copy) {
     // A config says itself whose it is; by it the others are known.
-    if (copy != 0 && name.kind != Kind::config && !is_usable(copy)) continue;
+    if (copy != 0 && name.kind != Kind::config && !is_usable(copy)) {
+      if (!states_.with([&](const auto& states) { return states[copy].is_other; }))
+        not_asked = store(copy).describe();
+      continue;
+    }
     const Quickly quickly(options_);
     try {
       Bytes bytes = store(copy).get(name, kLargestFile);
@@ -378,15 +386,21 @@ bool MirrorStore::heal(const Name& name, const std::function<bool(ByteView)>& is
     } catch (const base::Corrupt&) {
       copies[copy] = Is::damaged;
     } catch (const base::IoError& error) {
-      if (!error.transient() && error.number() == EIO)  // of a disk that cannot read it any more
+      if (base::is_bad_medium(error)) {
         copies[copy] = Is::damaged;
-      else if (copy == 0)
-        failure = std::current_exception();
+        continue;
+      }
+      not_asked = store(copy).describe();
+      if (copy == 0) failure = std::current_exception();
     } catch (const base::Error&) {
       if (copy == 0) failure = std::current_exception();
     }
   }
-  if (source == copies_.size()) return false;
+  if (source == copies_.size()) {
+    if (not_asked.empty()) return false;
+    throw base::IoError(not_asked + " does not tell now whether it has " + to_string(name) + " whole",
+                        0, true);
+  }
   if (name.kind == Kind::config) know_config(whole);
   // A directory that is not mounted lacks everything: it is not to be filled.
   if (copies[0] == Is::missing) {

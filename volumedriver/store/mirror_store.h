@@ -16,7 +16,8 @@
 // asked again after MirrorOptions::pause.
 //
 // heal() looks at every copy and replaces those that are damaged, and the primary's where it is
-// missing, by a whole one.
+// missing, by a whole one. Where it finds none, and a copy could not be asked, it throws a transient
+// IoError.
 #pragma once
 
 #include <atomic>
@@ -96,7 +97,7 @@ class MirrorStore : public Store {
 
  private:
   struct State {
-    bool is_same = false;
+    bool is_same = false, is_other = false;
     std::chrono::steady_clock::time_point not_before{};
     std::chrono::steady_clock::time_point packs_not_before{};  // one of them cannot be repaired
   };

@@ -10,6 +10,7 @@
 #include "base/crew.h"
 #include "base/errors.h"
 #include "base/synchronized.h"
+#include "base/unreadable.h"
 #include "crypto/sha256.h"
 #include "repo/small_files.h"
 #include "upkeep/affected.h"
@@ -82,9 +83,10 @@ class Checker {
     for (bool again = false;; again = true) {
       try {
         return look();
-      } catch (const base::IoError&) {
-        throw;
       } catch (const base::Error& failure) {
+        const auto* io = dynamic_cast<const base::IoError*>(&failure);
+        if (io && !base::is_bad_medium(*io)) throw;
+        if (!again && options_.before_heal) options_.before_heal();
         if (again || !repository_.heal(name)) return error_in(name, what + ": " + failure.what());
       }
     }
@@ -192,6 +194,7 @@ class Checker {
   bool heal_pack(uint32_t pack) {
     if (asked_to_heal_[pack]) return false;
     asked_to_heal_[pack] = true;
+    if (options_.before_heal) options_.before_heal();
     return repository_.heal(
         {store::Kind::data, table_.packs()[pack].id, table_.packs()[pack].has_tree});
   }
@@ -294,7 +297,7 @@ class Checker {
 
   // What was put right and is whole now.
   void tell_repaired() {
-    for (const auto& file : *healed_.lock()) {
+    for (const auto& file : healed_.with([](const auto& all) { return all; })) {
       if (wrong_.contains(file)) continue;
       const store::Name name{file.first, file.second};
       report_.repaired.push_back(store::to_string(name) +

@@ -25,6 +25,8 @@ struct CheckOptions {
   std::vector<base::Id> also_read{};
   base::Progress* progress = nullptr;
   std::stop_token stop{};
+  // Called before something is put right, by any thread; what it throws ends the check. May be empty.
+  std::function<void()> before_heal{};
   // Told of each pack that was read and is whole. One call at a time. May be empty.
   std::function<void(const base::Id& pack)> on_whole_pack{};
   // Told of all packs that are in the index and in the store, once. May be empty.

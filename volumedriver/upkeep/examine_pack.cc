@@ -1,9 +1,9 @@
 #include "upkeep/examine_pack.h"
 
 #include <algorithm>
-#include <cerrno>
 
 #include "base/errors.h"
+#include "base/unreadable.h"
 #include "crypto/seal.h"
 #include "crypto/sha256.h"
 #include "repo/pack_header.h"
@@ -16,6 +16,7 @@ namespace {
 constexpr uint64_t kUsualEnd = 64 << 10;
 // A bad sector costs so much.
 constexpr size_t kStep = 4 << 10;
+constexpr uint64_t kLargestConfig = 1 << 20;
 constexpr uint64_t kLargestPack = (uint64_t{8} << 30) + repo::kMaxPackHeader;
 
 // `end`: the last bytes of the pack, with at least the whole header.
@@ -32,22 +33,26 @@ std::vector<repo::PackBlob> parse_end(const crypto::Key& key, base::ByteView end
 // shorter.
 bool PackExaminer::read(const base::Id& pack) {
   const store::Name name{store::Kind::data, pack};
+  has_gaps_ = false;
   const auto gives = [&](uint64_t offset, std::span<uint8_t> out) {
     try {
       repository_.store().get_range(name, offset, out);
       return true;
     } catch (const base::IoError& error) {
-      if (error.number() != EIO) throw;
+      if (!base::is_bad_medium(error)) throw;
       return false;
     }
   };
   try {
     if (gives(0, bytes_)) return true;
+    has_gaps_ = true;
     for (size_t offset = 0; offset < bytes_.size(); offset += kStep) {
       const auto part =
           std::span(bytes_).subspan(offset, std::min<size_t>(kStep, bytes_.size() - offset));
       if (!gives(offset, part)) std::fill(part.begin(), part.end(), 0);
     }
+    // A disk or a mount that gives nothing at all says nothing of the pack.
+    repository_.store().get({store::Kind::config, {}}, kLargestConfig);
     return true;
   } catch (const base::NotFound&) {
   } catch (const base::Corrupt&) {
@@ -64,6 +69,7 @@ PackVerdict PackExaminer::examine(const base::Id& pack, uint64_t size_bytes,
   bytes_.resize(size_bytes);
   if (!read(pack)) return verdict;
   verdict.bytes_read = size_bytes;
+  verdict.has_gaps = has_gaps_;
   try {
     const uint32_t header_bytes = repo::parse_header_length(
         base::ByteView(bytes_).last(std::min<size_t>(bytes_.size(), repo::kHeaderLengthSize)),

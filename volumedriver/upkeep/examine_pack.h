@@ -21,6 +21,7 @@ struct PackVerdict {
   std::vector<repo::PackBlob> blobs;  // of the header, else those that were expected
   std::vector<bool> is_good;          // by number in `blobs`
   uint64_t bytes_read = 0;
+  bool has_gaps = false;  // a medium gave parts of it only
 };
 
 // One thread; memory: the pack and its largest blob, twice.
@@ -41,6 +42,7 @@ class PackExaminer {
  private:
   bool read(const base::Id& pack);
 
+  bool has_gaps_ = false;
   const repo::Repository& repository_;
   base::Bytes bytes_, sealed_, plain_;
 };

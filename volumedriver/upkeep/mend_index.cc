@@ -2,11 +2,12 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cerrno>
 #include <mutex>
 
 #include "base/crew.h"
 #include "base/errors.h"
+#include "base/unreadable.h"
+#include "crypto/sha256.h"
 #include "repo/upload.h"
 #include "upkeep/examine_pack.h"
 #include "upkeep/pack_reader.h"
@@ -19,6 +20,7 @@ constexpr size_t kMaxIndexBlobs = 50'000;
 constexpr size_t kMaxIndexBytes = 8 << 20;
 // Each examiner holds a pack and a blob, twice.
 constexpr unsigned kMostExaminers = 8;
+constexpr uint64_t kLargestPack = uint64_t{1} << 30;
 
 }  // namespace
 
@@ -52,7 +54,8 @@ void IndexMender::load() {
       options_.stop);
   // A file that only contradicts another one was read.
   for (const auto& file : table_.files()) failures.erase(file.id);
-  for (const auto& [file, reason] : failures) throw_if_not_given(file);
+  for (const auto& [file, reason] : failures)
+    if (is_given_after_all(file)) return load();
   damaged_files_ = std::move(failures);
 
   for (uint32_t i = 0; i < table_.packs().size(); ++i)
@@ -65,13 +68,15 @@ void IndexMender::load() {
   });
 }
 
-// A store that does not give a file now says nothing about it.
-void IndexMender::throw_if_not_given(const base::Id& file) const {
+// A store that does not give a file now says nothing about it: that is thrown.
+bool IndexMender::is_given_after_all(const base::Id& file) const {
   try {
     repository_.load_unpacked(store::Kind::index, file);
-  } catch (const base::IoError& error) {
-    if (error.number() != EIO) throw;
-  } catch (const base::Error&) {
+    return false;  // what is in it is wrong
+  } catch (const base::Error& error) {
+    const auto* io = dynamic_cast<const base::IoError*>(&error);
+    if (io && !base::is_bad_medium(*io)) throw;
+    return repository_.heal_surely({store::Kind::index, file});
   }
 }
 
@@ -83,7 +88,7 @@ void IndexMender::heal_sizes() {
       "heal packs", repository_.store().connections(), wrong.size(), [&](size_t i) {
         if (options_.stop.stop_requested()) throw base::Cancelled();
         Pack& pack = packs_[wrong[i]];
-        if (repository_.heal({store::Kind::data, pack.id}))
+        if (repository_.heal_surely({store::Kind::data, pack.id}))
           pack.size_bytes = repository_.store().find_size({store::Kind::data, pack.id});
       });
 }
@@ -102,7 +107,9 @@ void IndexMender::choose(const std::vector<base::Id>& suspects, bool all) {
     const bool is_odd =
         pack.number && (pack.size_bytes != table_.packs()[*pack.number].size_bytes ||
                         std::count(contradicted.begin(), contradicted.end(), *pack.number) > 0);
-    pack.is_read_whole = all || is_odd || named.contains(pack.id);
+    // A former repair may have been about to remove it.
+    const bool is_stray = !pack.number && damaged_files_.empty() && table_.size() > 0;
+    pack.is_read_whole = all || is_odd || is_stray || named.contains(pack.id);
     if ((pack.is_read_whole || !pack.number) && !hopeless_.contains(pack.id))
       doubtful_.push_back(i);
   }
@@ -129,7 +136,7 @@ void IndexMender::examine_all() {
     PackVerdict verdict = examiner.examine(pack.id, *pack.size_bytes, expected);
     if (!verdict.is_whole) {
       // Once more: the store may have put it right, or have given something else this time.
-      repository_.heal({store::Kind::data, pack.id});
+      repository_.heal_surely({store::Kind::data, pack.id});
       pack.size_bytes = repository_.store().find_size({store::Kind::data, pack.id});
       if (pack.size_bytes)
         verdict = examiner.examine(pack.id, *pack.size_bytes, expected);
@@ -161,6 +168,7 @@ void IndexMender::examine_all() {
           "pack " + pack.id.hex() + ": is in no index and cannot be read; prune removes it");
     } else {
       pack.fate = Fate::destroy;
+      pack.has_gaps = verdict.has_gaps;
       ++report_.packs_salvaged;
       report_.blobs_salvaged += good;
       act("damaged packs", "pack " + pack.id.hex() + ": is damaged; " + std::to_string(good) +
@@ -265,9 +273,24 @@ void IndexMender::remove_old() {
   report_.index_files_removed += old_files_.size();
   // From here on no index names the packs.
   std::vector<base::Id> packs;
-  for (const Pack& pack : packs_)
-    if (pack.fate == Fate::destroy) packs.push_back(pack.id);
+  for (const Pack& pack : packs_) {
+    if (pack.fate != Fate::destroy) continue;
+    if (pack.has_gaps && can_be_read_after_all(pack.id))
+      act("damaged packs", "pack " + pack.id.hex() +
+                               ": can be read after all, and stays: repair again to have it indexed");
+    else
+      packs.push_back(pack.id);
+  }
   remove_all(store::Kind::data, packs);
+}
+
+// A medium that failed for a while must not cost a pack that is whole.
+bool IndexMender::can_be_read_after_all(const base::Id& pack) const {
+  try {
+    return crypto::sha256(repository_.store().get({store::Kind::data, pack}, kLargestPack)) == pack;
+  } catch (const base::Error&) {
+    return false;
+  }
 }
 
 void IndexMender::find_indexed_blobs() {

@@ -41,17 +41,19 @@ class IndexMender {
     std::optional<uint64_t> size_bytes;  // in the store
     std::optional<uint32_t> number;      // in the table
     bool is_read_whole = false;
+    bool has_gaps = false;  // a medium gave parts of it only
     Fate fate = Fate::keep;
     std::vector<repo::PackBlob> blobs;  // fate index: what is in it
   };
 
   void load();
-  void throw_if_not_given(const base::Id& file) const;
+  bool is_given_after_all(const base::Id& file) const;
   void heal_sizes();
   void choose(const std::vector<base::Id>& suspects, bool all);
   void examine_all();
   void write_index();
   void remove_old();
+  bool can_be_read_after_all(const base::Id& pack) const;
   bool is_old(const BlobTable::File& file) const;
   // Of the packs that are read whole.
   void find_indexed_blobs();

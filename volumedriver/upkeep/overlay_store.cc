@@ -101,4 +101,13 @@ void OverlayStore::remove(const store::Name& name) {
   });
 }
 
+bool OverlayStore::heal(const store::Name& name,
+                        const std::function<bool(base::ByteView)>& is_whole) {
+  const Key key{name.kind, name.id};
+  const bool is_own = changes_.with([&](const Changes& changes) {
+    return changes.removed.contains(key) || changes.added.contains(key);
+  });
+  return !is_own && beneath_.heal(name, is_whole);
+}
+
 }  // namespace davit::upkeep

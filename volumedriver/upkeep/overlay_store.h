@@ -18,7 +18,7 @@ class OverlayStore : public store::Store {
  public:
   using Store::put;
 
-  // `beneath` must outlive it and is only read. What is put lies in a file without a name in
+  // `beneath` must outlive it and is only read, and healed. What is put lies in a file without a name in
   // `directory`; "": in memory. Throws IoError.
   OverlayStore(store::Store& beneath, const std::string& directory);
 
@@ -29,6 +29,8 @@ class OverlayStore : public store::Store {
   std::optional<uint64_t> find_size(const store::Name& name) override;
   void list(store::Kind kind, const std::function<void(const store::FileInfo&)>& each) override;
   void remove(const store::Name& name) override;
+  // Puts right what lies beneath: that a copy elsewhere is whole is no loss.
+  bool heal(const store::Name& name, const std::function<bool(base::ByteView)>& is_whole) override;
   unsigned connections() const override { return beneath_.connections(); }
   std::string describe() const override { return beneath_.describe(); }
 

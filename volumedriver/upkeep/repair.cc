@@ -1,10 +1,12 @@
 #include "upkeep/repair.h"
 
 #include <algorithm>
-#include <cerrno>
 #include <memory>
+#include <set>
 
 #include "base/errors.h"
+#include "base/synchronized.h"
+#include "base/unreadable.h"
 #include "crypto/seal.h"
 #include "crypto/sha256.h"
 #include "repo/small_files.h"
@@ -35,13 +37,22 @@ class Repair {
         index_(repository, options, report_) {}
 
   RepairReport run() {
+    const repo::Repository::HealWatch watch(repository_, [this](const store::Name& name) {
+      healed_.lock()->emplace(name.kind, name.id);
+    });
+    for (const store::Kind kind : {store::Kind::snapshot, store::Kind::index})
+      store_.forget_copies(kind);
     mend_config();
     mend_keys();
     const auto snapshots = read_all_snapshots();
     mend_index(snapshots);
     // From here on every blob that the index names can be read, as far as was looked.
     mend_snapshots(snapshots);
-    forget_unreadable();
+    note_unreadable();
+    for (const auto& [kind, id] : healed_.with([](const auto& all) { return all; }))
+      act(store::to_string(store::Name{kind, id}) +
+          ": was missing or damaged, and is whole again from another copy");
+    if (options_.forget) forget();
     return std::move(report_);
   }
 
@@ -52,14 +63,18 @@ class Repair {
   std::vector<repo::Repository::SnapshotFile> read_all_snapshots() {
     std::vector<repo::Repository::SnapshotFile> files;
     for (const base::Id& id : list_ids(store_, store::Kind::snapshot)) {
+      const auto load = [&] {
+        return repo::parse_snapshot(repository_.load_unpacked(store::Kind::snapshot, id));
+      };
       try {
-        files.push_back(
-            {id, repo::parse_snapshot(repository_.load_unpacked(store::Kind::snapshot, id))});
-      } catch (const base::IoError& error) {
-        if (error.number() != EIO) throw;
-        unreadable_.emplace_back(id, error.what());
+        files.push_back({id, load()});
       } catch (const base::Error& error) {
-        unreadable_.emplace_back(id, error.what());
+        const auto* io = dynamic_cast<const base::IoError*>(&error);
+        if (io && !base::is_bad_medium(*io)) throw;
+        if (repository_.heal_surely({store::Kind::snapshot, id}))
+          files.push_back({id, load()});
+        else
+          unreadable_.push_back({id, error.what(), io == nullptr});
       }
     }
     std::stable_sort(files.begin(), files.end(), [](const auto& a, const auto& b) {
@@ -73,13 +88,13 @@ class Repair {
       try {
         const base::Bytes sealed = store_.get({store::Kind::config, {}}, kMaxSmallFile);
         return repo::parse_config(crypto::open(repository_.key(), sealed)) == repository_.config();
-      } catch (const base::IoError&) {
-        throw;
-      } catch (const base::Error&) {
+      } catch (const base::Error& error) {
+        const auto* io = dynamic_cast<const base::IoError*>(&error);
+        if (io && !base::is_bad_medium(*io)) throw;
         return false;
       }
     };
-    if (is_right() || (repository_.heal({store::Kind::config, {}}) && is_right())) return;
+    if (is_right() || (repository_.heal_surely({store::Kind::config, {}}) && is_right())) return;
     base::Bytes sealed;
     crypto::seal(repository_.key(), repo::encode_config(repository_.config()), sealed);
     try {
@@ -105,8 +120,13 @@ class Repair {
         if (crypto::sha256(json) == id) return std::nullopt;
         return Damaged{id, json, "its content is not what its name says"};
       };
-      auto wrong = look();
-      if (wrong && repository_.heal({store::Kind::key, id})) wrong = look();
+      std::optional<Damaged> wrong;
+      try {
+        wrong = look();
+      } catch (const base::IoError& error) {
+        if (!base::is_bad_medium(error) || !repository_.heal_surely({store::Kind::key, id})) throw;
+      }
+      if (wrong && repository_.heal_surely({store::Kind::key, id})) wrong = look();
       if (!wrong) {
         is_any_good = true;
         continue;
@@ -115,7 +135,7 @@ class Repair {
       damaged.push_back(std::move(*wrong));
     }
     // First a key that opens it, then the others. Ours may be missing because its owner removed it.
-    if (!is_any_good && repository_.heal({store::Kind::key, repository_.key_id()}))
+    if (!is_any_good && repository_.heal_surely({store::Kind::key, repository_.key_id()}))
       is_any_good = true;
     if ((!is_any_good || is_ours_damaged) && options_.add_key)
       act("key " + options_.add_key(repository_).hex() +
@@ -188,13 +208,14 @@ class Repair {
         entry.sibling = save_sibling(id, snapshot, *mended[i], snapshots);
       else
         entry.why = "its root directory cannot be read";
-      if (options_.forget) forget(entry);
+      to_forget_.push_back(report_.snapshots.size() - 1);
     }
   }
 
   // One that a former run has made serves as well.
   base::Id save_sibling(const base::Id& id, const repo::Snapshot& snapshot, const base::Id& tree,
                         const std::vector<repo::Repository::SnapshotFile>& all) {
+    if (options_.stop.stop_requested()) throw base::Cancelled();
     repo::Snapshot sibling = snapshot;
     sibling.tree = tree;
     sibling.original = snapshot.original.value_or(id);
@@ -208,19 +229,25 @@ class Repair {
     return repository_.save_snapshot(sibling);
   }
 
-  void forget(RepairReport::Mended& entry) {
-    if (options_.stop.stop_requested()) throw base::Cancelled();
-    store_.remove({store::Kind::snapshot, entry.snapshot});
-    entry.forgotten = true;
+  // What was lost is told first: afterwards nothing says what the snapshots had.
+  void forget() {
+    if (options_.before_forget) options_.before_forget(report_);
+    for (const size_t number : to_forget_) {
+      if (options_.stop.stop_requested()) throw base::Cancelled();
+      RepairReport::Mended& entry = report_.snapshots[number];
+      store_.remove({store::Kind::snapshot, entry.snapshot});
+      entry.forgotten = true;
+    }
   }
 
-  void forget_unreadable() {
-    for (const auto& [id, reason] : unreadable_) {
+  void note_unreadable() {
+    for (const Unreadable& file : unreadable_) {
       RepairReport::Mended& entry = report_.snapshots.emplace_back();
-      entry.snapshot = id;
-      entry.why = "the snapshot file cannot be read: " + reason;
-      report_.lost.push_back({id, "/", "the snapshot file cannot be read"});
-      if (options_.forget) forget(entry);
+      entry.snapshot = file.id;
+      entry.why = "the snapshot file cannot be read: " + file.why;
+      report_.lost.push_back({file.id, "/", "the snapshot file cannot be read"});
+      // A disk that does not read it now may read it once more.
+      if (file.is_for_good) to_forget_.push_back(report_.snapshots.size() - 1);
     }
   }
 
@@ -230,7 +257,14 @@ class Repair {
   RepairReport report_;
   IndexMender index_;
   BlobTable table_;  // of the index as it is then
-  std::vector<std::pair<base::Id, std::string>> unreadable_;
+  struct Unreadable {
+    base::Id id;
+    std::string why;
+    bool is_for_good = false;
+  };
+  std::vector<Unreadable> unreadable_;
+  std::vector<size_t> to_forget_;  // numbers in report_.snapshots
+  base::Synchronized<std::set<std::pair<store::Kind, base::Id>>> healed_;
   bool is_anything_lost_ = false;
 };
 

@@ -30,6 +30,8 @@
 
 namespace davit::upkeep {
 
+struct RepairReport;
+
 struct RepairOptions {
   // Every pack is read whole; else those in which damage shows without, and these.
   bool read_data = false;
@@ -42,6 +44,9 @@ struct RepairOptions {
   // that is not done.
   std::function<base::Id(repo::Repository&)> add_key{};
   std::vector<std::string> tags{"repaired", "partial"};
+  // Called before the first snapshot is removed, with all that is known by then: it may be the only
+  // one to hear of what was lost, should the rest fail.
+  std::function<void(const RepairReport&)> before_forget{};
   base::Progress* progress = nullptr;
   std::stop_token stop{};
   // When so many bytes may be written: base::Bandwidth::reserve. Empty: at once.
@@ -67,6 +72,7 @@ struct RepairReport {
   uint64_t packs_salvaged = 0, packs_indexed = 0, packs_missing = 0, blobs_salvaged = 0,
            blobs_lost = 0;
   uint64_t index_files_removed = 0, index_files_written = 0;
+  uint64_t errors_left = 0;  // that a check finds afterwards; for who makes one
   bool empty() const { return actions.empty() && snapshots.empty(); }
 };
 
