@@ -3,7 +3,8 @@
 #                            the gateway on ADDRESS, where one is given
 # ceph.sh down DIR           ends it
 #
-# DIR/s3 says where it is, one KEY=VALUE a line, when it answers. It also ends when the process that started it does. Needs Debian's
+# DIR/s3 says where it is, one KEY=VALUE a line, when it answers. Tests may start further gateways on it (support/ceph_gateway.h), and note
+# them as DIR/run/radosgw.PORT.pid. It also ends when the process that started it does. Needs Debian's
 # ceph-mon, ceph-osd, ceph-common and radosgw (scripts/packages.sh test); exit code 77 where they are missing. Hosts of buckets:
 # BUCKET.s3.localhost, which curl knows to be loopback.
 set -euo pipefail
@@ -11,11 +12,12 @@ dir=${2:?usage: ceph.sh up|down DIR [ADDRESS]}
 address=${3:-127.0.0.1}
 
 end() { # by the process numbers that were noted, once each is still the program that was started
-  local file pid
+  local file pid program
   for file in "$dir"/run/*.pid; do
     [ -e "$file" ] || continue
     pid=$(cat "$file")
-    if [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = "$(basename "$file" .pid)" ]; then kill -KILL "$pid" 2>/dev/null || true; fi
+    program=${file##*/}
+    if [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = "${program%%.*}" ]; then kill -KILL "$pid" 2>/dev/null || true; fi
     rm -f "$file"
   done
 }
@@ -60,7 +62,7 @@ osd pool default pg autoscale mode = off
 osd crush chooseleaf type = 0
 mon allow pool size one = true
 osd objectstore = memstore
-memstore device bytes = 4294967296
+memstore device bytes = ${DAVIT_CEPH_BYTES:-4294967296}
 run dir = $dir/run
 admin socket =
 pid file =

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "repo/repository.h"
+#include "repo/tree.h"
 #include "support/made_repository.h"
 #include "support/memory_store.h"
 

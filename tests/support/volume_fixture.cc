@@ -16,16 +16,23 @@ std::shared_ptr<store::Store> make_store(const std::string& path) {
 }
 }  // namespace
 
-VolumeFixture::VolumeFixture(Kind kind, const std::string& parent) : directory_(parent) {
+VolumeFixture::VolumeFixture(Kind kind, const std::string& parent)
+    : directory_(parent), open_([this] { return make_store(repository_path()); }) {
   base::make_directories(directory_ / "volumes", 0711);
-  repository_ = kind == Kind::real
-                    ? repo::Repository::init(make_store(repository_path()), kPassword)
-                    : make_repository(make_store(repository_path()));
+  repository_ =
+      kind == Kind::real ? repo::Repository::init(open_(), kPassword) : make_repository(open_());
+  repository_->refresh_index();
+}
+
+VolumeFixture::VolumeFixture(OpenStore open) : open_(std::move(open)) {
+  base::make_directories(directory_ / "volumes", 0711);
+  repository_ = repo::Repository::init(open_(), kPassword);
   repository_->refresh_index();
 }
 
 void VolumeFixture::reopen() {
-  repository_ = repo::Repository::open(make_store(repository_path()), kPassword);
+  repository_ = repo::Repository::open(open_(), kPassword);
+  if (!index_cache.empty()) repository_->use_index_cache(index_cache);
   repository_->refresh_index();
 }
 
@@ -39,7 +46,7 @@ VolumeFixture::Saved VolumeFixture::save(const std::string& name, archive::Optio
   source.parent = parent.get();
   source.path = path.empty() ? "/volumes/" + name : path;
   source.extras = std::move(extras);
-  repo::UploadSession session(*repository_);
+  repo::UploadSession session(*repository_, upload);
   Saved saved;
   repo::Snapshot snapshot;
   snapshot.time.time = base::SystemClock().now();

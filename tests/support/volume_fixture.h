@@ -2,6 +2,7 @@
 // saving and restoring trees.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -23,6 +24,9 @@ class VolumeFixture {
   enum class Kind { quick, real };
   // `parent`: as for TempDir.
   explicit VolumeFixture(Kind kind = Kind::quick, const std::string& parent = "");
+  // A real one, where `open` says.
+  using OpenStore = std::function<std::shared_ptr<store::Store>()>;
+  explicit VolumeFixture(OpenStore open);
 
   struct Saved {
     archive::Result result;
@@ -33,6 +37,8 @@ class VolumeFixture {
   // cache.
   Saved save(const std::string& name, archive::Options options = {},
              std::vector<archive::ExtraFile> extras = {}, const std::string& path = "");
+  repo::UploadOptions upload;  // of save()
+  std::string index_cache;     // its directory, from reopen() on; "": none
   // The scan cache that tests hand to save() and restore().
   std::string cache_of(const std::string& name) const { return directory_ / (name + ".cache"); }
   std::string volume(const std::string& name) const { return directory_ / ("volumes/" + name); }
@@ -52,6 +58,7 @@ class VolumeFixture {
 
  private:
   TempDir directory_;
+  OpenStore open_;
   std::unique_ptr<repo::Repository> repository_;
 };
 
