@@ -16,13 +16,16 @@ import tempfile
 import images
 import neighbour
 import open_index
+import s3
 from jobs import GIB, GROUPS
 from table import Table
 from tools import Borg, Davit, Restic, Tar
 
 HERE = pathlib.Path(__file__).resolve().parent
-PARTS = ("table", "index", "neighbour", "images")
+PARTS = ("table", "index", "neighbour", "s3", "images")
 NEEDS = 9 * GIB  # alive at once: 2 GiB of data, two repositories of it, what one of them restores, and some for the programs
+
+S3_NEEDS = 12 * GIB  # the data, the Ceph with both repositories and their journals, and what one of them restores
 
 
 def need_memory(size_bytes):
@@ -103,6 +106,9 @@ def main():
             elif part == "neighbour":
                 lines = [*neighbour.measure_all(options.disk, options.build.resolve(), options.restic,
                                                 int(2048 * options.scale), options.runs), ""]
+            elif part == "s3":
+                need_memory(int(S3_NEEDS * options.scale))
+                lines = [*s3.measure_all(work, options.build.resolve(), options.restic, options.runs, options.scale, options.seed), ""]
             else:
                 rows = images.run_engines(options.engines.split(","), options.image, options.runs, options.build, work)
                 lines = [*images.lines(rows, options.runs), ""] if rows else []

@@ -22,6 +22,8 @@ TOOLS = ("davit", "restic", "borg", "tar")
 
 
 class Table:
+    targets = TARGETS
+
     def __init__(self):
         self._titles = {}  # row -> title
         self._runs = {}  # (row, tool) -> [Measurement]
@@ -34,7 +36,7 @@ class Table:
             self._sizes.setdefault((row, tool), []).append(size)
 
     def _rows(self):
-        return [(row, self._titles[row]) for row in TARGETS if row in self._titles]
+        return [(row, self._titles[row]) for row in self.targets if row in self._titles]
 
     def _median(self, row, tool, what):
         runs = self._runs.get((row, tool))

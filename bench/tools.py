@@ -75,6 +75,7 @@ class Davit(Tool):
         self.repository, self.volumes = self.data / "repository", self.data / "volumes"
         self.state = (self.data,)
         self.environment = {**os.environ, "DAVIT_SOCKET": str(self.data / "davit.sock")}
+        self.settings = {}  # beside the defaults
         self._daemon = None
 
     @property
@@ -85,6 +86,9 @@ class Davit(Tool):
         """A new installation with a volume."""
         self.end()
         self._start()
+        self.make_volume(**options)
+
+    def make_volume(self, **options):
         self._call("Create", Name=VOLUME, Opts={"final-backup": "off", **options})
 
     def keep(self):
@@ -133,7 +137,7 @@ class Davit(Tool):
                 [self.program], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 env={**os.environ, "DAVIT_DATA": str(self.data), "DAVIT_PLUGIN_SOCKET": str(self.socket),
                      "DAVIT_STATE": "off", "DAVIT_SCHEDULE": "off", "DAVIT_PRUNE_SCHEDULE": "off",
-                     "DOCKER_HOST": f"unix://{self.data}/no-engine.sock"})
+                     "DOCKER_HOST": f"unix://{self.data}/no-engine.sock", **self.settings})
         for _ in range(1000):
             try:
                 return self._call("List")
