@@ -117,9 +117,10 @@ void SftpSession::refuse(const std::string& what, const std::string& path, uint6
     if (disk.f_bavail * disk.f_frsize < needed_bytes || (needed_bytes > 0 && disk.f_favail == 0))
       is_full();
   }
+  // Not EIO: that would be a disk that cannot be read, and the word stands for much else.
   throw base::IoError(
       text + ": the server does not say why (status " + std::to_string(status) + "); its log may",
-      EIO);
+      0);
 }
 
 std::optional<SftpSession::Handle> SftpSession::open(const std::string& path, unsigned long flags,
@@ -266,7 +267,7 @@ SftpSession::Renamed SftpSession::rename(const std::string& from, const std::str
   const int why = libssh2_session_last_errno(connection_->session());
   if (why != LIBSSH2_ERROR_SFTP_PROTOCOL) refuse("rename to", to);
   if (find(to)) return Renamed::exists;
-  throw base::IoError("cannot rename to " + to + ": the server does not say why", EIO);
+  throw base::IoError("cannot rename to " + to + ": the server does not say why", 0);
 }
 
 bool SftpSession::make_directory(const std::string& path, unsigned mode) {

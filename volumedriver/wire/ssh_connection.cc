@@ -76,7 +76,12 @@ SshConnection::~SshConnection() {
 
 // Nothing can be sent any more, so that nothing is waited for; it may still ask to once or twice.
 void SshConnection::free() {
-  for (int i = 0; i < 100 && libssh2_session_free(session_) == LIBSSH2_ERROR_EAGAIN;) ++i;
+  const auto end = [](auto call) {
+    for (int i = 0; i < 100 && call() == LIBSSH2_ERROR_EAGAIN;) ++i;
+  };
+  // What it still knows of requests without an answer goes with this only.
+  if (sftp_ != nullptr) end([&] { return libssh2_sftp_shutdown(sftp_); });
+  end([&] { return libssh2_session_free(session_); });
 }
 
 void SshConnection::cut() {
