@@ -295,6 +295,30 @@ TEST(HttpClient, StopsWhenAsked) {
   EXPECT_THROW(client.send(request), base::Cancelled) << "stopped before it began";
 }
 
+TEST(HttpClient, WaitsForTheAnswerWhereItHasAGrace) {
+  std::stop_source stop;
+  std::atomic<bool> answers{true};
+  RawServer server([&](Connection& connection) {
+    Request request;
+    connection.read(request);
+    stop.request_stop();
+    if (answers) {
+      std::this_thread::sleep_for(50ms);
+      connection.answer(200, "late");
+    }
+    connection.wait_for_end();
+  });
+  HttpRequest request = get(server.url("/"));
+  request.stop = stop.get_token();
+  request.grace = 60s;
+  EXPECT_EQ(HttpClient().send(request).body, "late");
+  stop = std::stop_source();
+  answers = false;
+  request.stop = stop.get_token();
+  request.grace = 50ms;
+  EXPECT_THROW(HttpClient().send(request), base::Cancelled);
+}
+
 TEST(HttpClient, WhereNobodyListens) {
   test::TempDir directory;
   HttpRequest request = get("http://engine/");
@@ -400,6 +424,11 @@ TEST(HttpClient, NoSecretIsInAnyMessage) {
     FAIL();
   } catch (const base::UsageError& error) {
     EXPECT_THAT(error.what(), Not(HasSubstr("hunter2")));
+  }
+  for (const char* proxy : {"gopher://me:hunter2@127.0.0.1:1", "http://me:hunter2@:x:y"}) {
+    ::setenv("http_proxy", proxy, 1);
+    EXPECT_THAT(failure(get("http://127.0.0.2:1/")).what(), Not(HasSubstr("hunter2"))) << proxy;
+    ::unsetenv("http_proxy");
   }
   EXPECT_EQ(masked_url("https://hub.example:8000/a/b"), "https://hub.example:8000/a/b");
   EXPECT_EQ(masked_url("no url"), "(no URL)");

@@ -95,6 +95,10 @@ class Transfer {
 
   void prepare(const std::string& user_agent, const std::string& ca_file) {
     set(CURLOPT_NOSIGNAL, 1L);
+#if LIBCURL_VERSION_NUM >= 0x075700
+    // Else who stops waits for a name that is still being looked up.
+    set(CURLOPT_QUICK_EXIT, 1L);
+#endif
     set(CURLOPT_ERRORBUFFER, error_);
     set(CURLOPT_PROTOCOLS_STR, "http,https");
     set(CURLOPT_HTTP_VERSION, static_cast<long>(CURL_HTTP_VERSION_1_1));
@@ -172,8 +176,15 @@ class Transfer {
       int left = 0;
       while (const CURLMsg* message = curl_multi_info_read(handle_.multi, &left))
         if (message->msg == CURLMSG_DONE) return message->data.result;
-      if (thrown_ || request_.stop.stop_requested()) return CURLE_ABORTED_BY_CALLBACK;
+      if (thrown_) return CURLE_ABORTED_BY_CALLBACK;
       auto wait = milliseconds(60'000);
+      if (request_.stop.stop_requested()) {
+        const auto now = steady_clock::now();
+        if (!stopped_at_) stopped_at_ = now;
+        const auto left = duration_cast<milliseconds>(*stopped_at_ + request_.grace - now);
+        if (left.count() <= 0) return CURLE_ABORTED_BY_CALLBACK;
+        wait = left;
+      }
       if (const milliseconds idle = request_.deadlines.idle; idle.count() > 0) {
         const auto silent = duration_cast<milliseconds>(steady_clock::now() - last_sign_);
         if (silent >= idle) {
@@ -218,6 +229,8 @@ class Transfer {
       why = std::string("cannot connect: ") + std::strerror(static_cast<int>(os_error));
     } else {
       why = error_[0] ? error_ : curl_easy_strerror(code);
+      // It goes on with the proxy's URL, its password included.
+      if (why.starts_with("Unsupported proxy")) why = "the proxy of the environment cannot be used";
     }
     const int number = timed_out ? ETIMEDOUT : static_cast<int>(os_error);
     if (is_untrusted(code)) throw Untrusted(what() + why, number, is_transient(code, os_error));
@@ -325,6 +338,7 @@ class Transfer {
   char error_[CURL_ERROR_SIZE] = {};
   std::exception_ptr thrown_;
   steady_clock::time_point last_sign_;
+  std::optional<steady_clock::time_point> stopped_at_;
   size_t header_bytes_ = 0, sent_ = 0;
   bool added_ = false, head_complete_ = false, head_told_ = false, too_large_ = false,
        idle_ran_out_ = false;

@@ -4,7 +4,7 @@
 // A status is no error: whatever the server answers is returned. An IoError is thrown where no
 // whole answer came; transient() says whether the same call may succeed later. Messages name method
 // and URL without user, password or query. Cancelled is thrown when `stop` is requested, within
-// milliseconds.
+// milliseconds unless the request has a grace.
 //
 // Any thread may use one client; connections are kept and used again. Proxies are those of the
 // environment (https_proxy, no_proxy), none for a Unix socket. Certificates are always verified.
@@ -73,6 +73,9 @@ struct HttpRequest {
   std::optional<BodySource> body_source;  // instead of `body`
   Deadlines deadlines;
   std::stop_token stop;
+  // So long an answer is still waited for once the stop is requested: for a request after which it
+  // must be known what the server has.
+  std::chrono::milliseconds grace{0};
   // The path is a secret too (ping URLs): messages show scheme and host only.
   bool secret_path = false;
   // Of the answer, in memory; more is an IoError that is not transient.
@@ -115,7 +118,8 @@ class HttpClient {
   std::unique_ptr<Impl> impl_;
 };
 
-// Whether the same request may well succeed later: 408, 425, 429, 500, 502, 503, 504.
+// Whether the same request may well succeed later: 408, 425, 429, 500, 502 to 504, and what proxies
+// say of servers that are away: 520 to 524, 529, 530.
 bool is_transient_status(int status);
 
 // Whether send() would take it: http or https, with a host.

@@ -90,6 +90,14 @@ bool is_transient_status(int status) {
     case 502:
     case 503:
     case 504:
+    // Cloudflare's, and S3 servers' that are too busy: what is behind them is away.
+    case 520:
+    case 521:
+    case 522:
+    case 523:
+    case 524:
+    case 529:
+    case 530:
       return true;
     default:
       return false;
