@@ -2,7 +2,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <thread>
+
 #include "base/errors.h"
+#include "base/patience.h"
 #include "store/rest_store.h"
 #include "support/raw_server.h"
 
@@ -72,7 +75,8 @@ TEST(RestStore, SaysWhatToDoAboutEachRefusal) {
                                                    {429, true, "(429)"},
                                                    {500, true, "its words (500)"},
                                                    {502, true, "(502)"},
-                                                   {503, true, "(503)"}}) {
+                                                   {503, true, "(503)"},
+                                                   {522, true, "(522)"}}) {
     const RawServer server(always(row.status, "its words\n"));
     const IoError error = get_failure(server);
     EXPECT_EQ(error.transient(), row.transient) << row.status;
@@ -108,6 +112,148 @@ TEST(RestStore, BelievesAnAbsenceOnlyIfTheServerTellsIt) {
     EXPECT_THROW(store_at(proxy).remove(kFile), IoError) << body;
     EXPECT_THROW(store_at(proxy).list(Kind::snapshot, [](const FileInfo&) {}), IoError) << body;
   }
+}
+
+void answer_head(Connection& connection, int status, size_t length, const std::string& headers) {
+  connection.write("HTTP/1.1 " + std::to_string(status) + " X\r\nContent-Length: " +
+                   std::to_string(length) + "\r\n" + headers + "\r\n");
+}
+
+// Else nobody would see the locks and snapshots of a repository whose disk is away for a moment.
+TEST(RestStore, BelievesNoEmptyListingWhereThereIsAConfig) {
+  std::atomic<bool> is_missing{false}, is_prepared{false};
+  const RawServer server([&](Connection& connection) {
+    for (Request request; connection.read(request);)
+      if (request.line.starts_with("HEAD ")) {
+        answer_head(connection, 200, 10, kText);
+      } else if (request.line.starts_with("POST ")) {
+        is_prepared = true;
+        connection.answer(200, "");
+      } else if (is_missing && is_prepared) {
+        connection.answer(200, "[]", kList);
+      } else {
+        connection.answer(404, "Not Found\n", kText);
+      }
+  });
+  const auto list = [](Store& store) { store.list(Kind::lock, [](const FileInfo&) {}); };
+  const IoError error = failure(store_at(server), list);
+  EXPECT_TRUE(error.transient());
+  EXPECT_THAT(error.what(), HasSubstr("cannot list them now (404)"));
+  EXPECT_TRUE(is_prepared);
+  is_prepared = false;
+  is_missing = true;
+  RestStore store = store_at(server);
+  EXPECT_NO_THROW(list(store));
+}
+
+// rclone before 1.66 says it of what it cannot look up, too.
+TEST(RestStore, AsksRcloneTwiceWhatItDoesNotHave) {
+  std::atomic<bool> is_listed{true};
+  std::atomic<int> lists{0};
+  const RawServer server([&](Connection& connection) {
+    const std::string rclone = "Server: rclone/v1.60.1\r\n";
+    for (Request request; connection.read(request);)
+      if (request.line.starts_with("HEAD ")) {
+        answer_head(connection, 404, 10, rclone + kText);
+      } else if (request.line.starts_with("GET /repo/index/ ")) {
+        ++lists;
+        connection.answer(
+            200, is_listed ? "[{\"name\":\"" + kFile.id.hex() + "\",\"size\":7}]" : "[]",
+            rclone + kList);
+      } else {
+        connection.answer(404, "Not Found\n", rclone + kText);
+      }
+  });
+  base::Bytes out(3);
+  for (const std::function<void(Store&)>& call : std::vector<std::function<void(Store&)>>{
+           [](Store& store) { store.get(kFile, 100); },
+           [&](Store& store) { store.get_range(kFile, 0, out); },
+           [](Store& store) { store.find_size(kFile); }}) {
+    const IoError error = failure(store_at(server), call);
+    EXPECT_TRUE(error.transient());
+    EXPECT_THAT(error.what(), HasSubstr("cannot be read now"));
+  }
+  is_listed = false;
+  EXPECT_THROW(store_at(server).get(kFile, 100), base::NotFound);
+  EXPECT_THROW(store_at(server).get_range(kFile, 0, out), base::NotFound);
+  EXPECT_EQ(store_at(server).find_size(kFile), std::nullopt);
+  EXPECT_EQ(lists, 6);
+  EXPECT_EQ(store_at(server).find_size({}), std::nullopt);
+  EXPECT_EQ(lists, 6);
+}
+
+TEST(RestStore, TakesNoFileWithoutASizeForAnAbsentOne) {
+  const RawServer server([](Connection& connection) {
+    for (Request request; connection.read(request);)
+      if (request.line.starts_with("HEAD "))
+        answer_head(connection, 404, 0, "");
+      else
+        connection.write("HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n");
+  });
+  EXPECT_THAT(failure(store_at(server), [](Store& store) { store.find_size(kFile); }).what(),
+              HasSubstr("does not say its size"));
+}
+
+TEST(RestStore, SendsAgainWhatWasDamagedOnTheWay) {
+  const RawServer server(always(400, "Bad Request\n"));
+  const auto put = [](Store& store) { store.put(kFile, base::as_bytes("x")); };
+  EXPECT_TRUE(failure(store_at(server), put).transient());
+}
+
+// rest-server writes a config in place and never again.
+TEST(RestStore, ReplacesItsOwnConfigThatIsHalfThere) {
+  const std::string ours = "a nonce of 16 bytes, and more";
+  std::string there;
+  const RawServer server([&](Connection& connection) {
+    for (Request request; connection.read(request);)
+      if (request.line.starts_with("HEAD ")) {
+        answer_head(connection, 200, there.size(), kText);
+      } else if (request.line.starts_with("GET ")) {
+        connection.answer(200, there);
+      } else if (request.line.starts_with("DELETE ")) {
+        there.clear();
+        connection.answer(200, "");
+      } else if (there.empty()) {
+        there = request.body;
+        connection.answer(200, "");
+      } else {
+        connection.answer(403, "Forbidden\n", kText);
+      }
+  });
+  RestStore store = store_at(server);
+  for (const std::string& half : {ours, ours.substr(0, 16), ours.substr(0, ours.size() - 1)}) {
+    there = half;
+    EXPECT_NO_THROW(store.put(Name{}, base::as_bytes(ours))) << half;
+    EXPECT_EQ(there, ours);
+  }
+  for (const std::string& theirs : {ours.substr(0, 15), "b" + ours.substr(1, 20), ours + "!"}) {
+    there = theirs;
+    EXPECT_THROW(store.put(Name{}, base::as_bytes(ours)), base::Conflict) << theirs;
+    EXPECT_EQ(there, theirs);
+  }
+  there = ours.substr(0, 20);
+  EXPECT_THROW(store.put(kFile, base::as_bytes(ours)), base::Conflict);
+}
+
+TEST(RestStore, EndsWhereTheCallerIsToldTo) {
+  std::stop_source stop;
+  const RawServer server([&](Connection& connection) {
+    for (Request request; connection.read(request);) {
+      stop.request_stop();
+      if (request.line.find("/locks/") == request.line.npos) return connection.wait_for_end();
+      std::this_thread::sleep_for(50ms);
+      connection.answer(200, "");
+    }
+  });
+  RestStore store = store_at(server);
+  {
+    const base::PatienceScope patience({1s, stop.get_token()});
+    EXPECT_THROW(store.get(kFile, 100), base::Cancelled);
+  }
+  // Whether a lock is there has to be known, so that it can be removed.
+  stop = std::stop_source();
+  const base::PatienceScope patience({1s, stop.get_token()});
+  EXPECT_NO_THROW(store.put({Kind::lock, {}}, base::as_bytes("lock")));
 }
 
 TEST(RestStore, ReadsListingsStrictly) {

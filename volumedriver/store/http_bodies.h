@@ -1,6 +1,7 @@
 // What stores over HTTP have in common: files as bodies of requests and answers.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -11,6 +12,10 @@
 namespace davit::store {
 
 std::optional<uint64_t> content_length(const wire::HttpResponse& answer);
+
+// Else a lock that is removed since nobody wants it any more might be written after that: its
+// request may be at the server still when it is given up here.
+constexpr std::chrono::seconds kGraceForALock{5};
 
 // The pieces one after another, as often as it takes. They are borrowed.
 wire::BodySource body_of(std::span<const base::ByteView> pieces);

@@ -1,10 +1,12 @@
 #include "store/rest_store.h"
 
 #include <cerrno>
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <string_view>
 
 #include "base/errors.h"
+#include "base/patience.h"
 #include "store/http_bodies.h"
 #include "store/layout.h"
 #include "store/spool_draft.h"
@@ -19,6 +21,8 @@ using wire::HttpResponse;
 constexpr const char* kVersion2 = "application/vnd.x.restic.rest.v2";
 constexpr size_t kMaxAnswer = 512 << 20;  // a listing is one answer: 90 bytes a file
 constexpr size_t kMaxShown = 200;
+// A config begins with 16 random bytes: one that begins with the same is of the same writer.
+constexpr size_t kNonce = 16;
 
 // "data/<id>": without the directories that a file system needs.
 std::string path_of(const Name& name) {
@@ -57,6 +61,7 @@ struct RestStore::Call {
   // Of an answer that is no refusal; without a sink its body is in memory.
   const wire::BodySink* sink = nullptr;
   const wire::HeadSink* head = nullptr;
+  std::chrono::seconds grace{0};
 };
 
 RestStore::RestStore(rest::Address address, RestOptions options)
@@ -81,6 +86,8 @@ HttpResponse RestStore::send(const Call& call) {
     message.body_source = body_of(*call.body);
   }
   message.deadlines = options_.deadlines;
+  message.stop = base::patience().stop;
+  message.grace = call.grace;
   message.max_body_bytes = kMaxAnswer;
   try {
     if (call.sink == nullptr) return client_.send(message);
@@ -139,6 +146,20 @@ void RestStore::fail(const Call& call, const HttpResponse& answer) {
               wire::is_transient_status(answer.status));
 }
 
+// rclone before 1.66 says 404 of a file, too, that it cannot look up now. Then it still lists it.
+bool RestStore::is_gone(const Name& name, const HttpResponse& answer) {
+  if (!is_absent(answer)) return false;
+  if (name.kind == Kind::config ||
+      !answer.find_header("server").value_or("").starts_with("rclone/"))
+    return true;
+  bool is_listed = false;
+  list(name.kind, [&](const FileInfo& file) { is_listed |= file.id == name.id; });
+  if (is_listed)
+    throw base::IoError(
+        to_string(name) + " of " + describe() + " is listed and cannot be read now (404)", 0, true);
+  return true;
+}
+
 void RestStore::prepare() {
   const std::span<const ByteView> nothing;
   Call call{"cannot make the repository's place at " + describe(), "POST", "?create=true"};
@@ -150,18 +171,30 @@ void RestStore::prepare() {
 void RestStore::put(const Name& name, std::span<const ByteView> pieces) {
   Call call{"cannot write " + to_string(name) + " to " + describe(), "POST", path_of(name)};
   call.body = &pieces;
-  const HttpResponse answer = send(call);
-  if (answer.ok()) return;
+  if (name.kind == Kind::lock) call.grace = kGraceForALock;
+  HttpResponse answer = send(call);
   if (answer.status == 403) {
     // It was there already, perhaps by a request of ours whose answer was lost?
     base::Bytes ours;
     for (const ByteView piece : pieces) base::append(ours, piece);
     if (const auto size_bytes = find_size(name)) {
-      if (size_bytes == ours.size() && get(name, ours.size()) == ours) return;
-      throw base::Conflict("there is another " + to_string(name) + " in " + describe() +
-                           " already, and the server does not let it be replaced");
+      const bool may_be_ours = *size_bytes <= ours.size();
+      const base::Bytes there = may_be_ours ? get(name, ours.size()) : base::Bytes();
+      if (may_be_ours && there == ours) return;
+      if (name.kind != Kind::config || there.size() < kNonce || there.size() >= ours.size() ||
+          !std::equal(there.begin(), there.end(), ours.begin()))
+        throw base::Conflict("there is another " + to_string(name) + " in " + describe() +
+                             " already, and the server does not let it be replaced");
+      // What a request of ours left that was cut.
+      remove(name);
+      answer = send(call);
     }
   }
+  if (answer.ok()) return;
+  // Its hash or its length is another.
+  if (answer.status == 400)
+    throw base::IoError(call.what + ": the server says that it was damaged on the way (400)", 0,
+                        true);
   fail(call, answer);
 }
 
@@ -178,7 +211,7 @@ base::Bytes RestStore::get(const Name& name, uint64_t max_bytes) {
   call.sink = &sink;
   call.head = &head;
   const HttpResponse answer = send(call);
-  if (is_absent(answer)) not_found(name);
+  if (is_gone(name, answer)) not_found(name);
   if (!answer.ok()) fail(call, answer);
   return body.take();
 }
@@ -203,7 +236,7 @@ void RestStore::get_range(const Name& name, uint64_t offset, std::span<uint8_t> 
   call.sink = &sink;
   call.head = &head;
   const HttpResponse answer = send(call);
-  if (is_absent(answer)) not_found(name);
+  if (is_gone(name, answer)) not_found(name);
   if (answer.status == 416) too_short();
   if (!answer.ok()) fail(call, answer);
   if (!range.is_whole()) too_short();
@@ -227,18 +260,26 @@ std::optional<uint64_t> RestStore::find_size(const Name& name) {
   call.head = &head;
   call.sink = &sink;
   const HttpResponse reason = send(call);
-  if (is_absent(reason)) return std::nullopt;
+  if (is_gone(name, reason)) return std::nullopt;
   if (!reason.ok()) fail(call, reason);
-  return size_bytes;  // it was made meanwhile
+  // It was made meanwhile, or HEAD is what the server does not know.
+  if (!size_bytes) throw base::IoError(call.what + ": the server does not say its size", 0);
+  return size_bytes;
 }
 
 void RestStore::list(Kind kind, const std::function<void(const FileInfo&)>& each) {
   DAVIT_CHECK(kind != Kind::config);
   const Call call{"cannot list the " + std::string(kind_name(kind)) + " files of " + describe(),
                   "GET", std::string(directory_name(kind)) + "/"};
-  const HttpResponse answer = send(call);
-  // Some servers make a directory with its first file.
-  if (is_absent(answer) && find_size({})) return;
+  HttpResponse answer = send(call);
+  if (is_absent(answer) && find_size({})) {
+    // Copying tools lose empty directories. But rclone before 1.66 says this of every listing that
+    // fails behind it, and who believed it would see no locks and no snapshots.
+    prepare();
+    answer = send(call);
+    if (is_absent(answer))
+      throw base::IoError(call.what + ": the server cannot list them now (404)", 0, true);
+  }
   if (!answer.ok()) fail(call, answer);
   const auto refuse = [&](const std::string& why) {
     throw base::IoError(call.what + ": the server's answer cannot be read: " + why, 0);

@@ -1,10 +1,12 @@
 // A repository on a server that speaks restic's REST protocol: rest-server, `rclone serve restic`.
 //
 // What is promised of a file is the server's to keep: rest-server syncs a file and renames it
-// before it answers; rclone is as good as what it writes to, and into a local directory it writes
-// in place. A file that is there already and is not replaced (an append-only server refuses that)
-// must hold the same bytes. Absence is told only by a 404 in a REST server's manner, never by a
-// proxy's page.
+// before it answers, but for the config, which it writes in place and never again: what was left of
+// ours when a connection was cut is removed and sent once more. rclone is as good as what it writes
+// to, and into a local directory it writes in place. A file that is there already and is not
+// replaced (an append-only server refuses that) must hold the same bytes. Absence is told only by a
+// 404 in a REST server's manner, never by a proxy's page, and of rclone, which says it of what it
+// cannot reach too, only where no listing has the file.
 #pragma once
 
 #include <functional>
@@ -46,6 +48,7 @@ class RestStore : public Store {
   struct Call;
 
   wire::HttpResponse send(const Call& call);
+  bool is_gone(const Name& name, const wire::HttpResponse& answer);
   [[noreturn]] void fail(const Call& call, const wire::HttpResponse& answer);
 
   const rest::Address address_;
