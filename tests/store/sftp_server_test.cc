@@ -10,6 +10,7 @@
 
 #include "base/errors.h"
 #include "base/files.h"
+#include "base/patience.h"
 #include "store/layout.h"
 #include "store/sftp_store.h"
 #include "store_contract.h"
@@ -19,6 +20,18 @@
 #include "support/program.h"
 #include "support/skip.h"
 #include "support/temp_dir.h"
+
+#ifdef __SANITIZE_ADDRESS__
+// libssh2 1.10 loses the numbers of an ECDSA key that it reads, and what it has of the first packet
+// of a server whose SFTP ends within it. That these are its own shows in whole stacks only:
+// libcrypto keeps no frame pointers.
+extern "C" const char* __asan_default_options();
+extern "C" const char* __asan_default_options() { return "fast_unwind_on_malloc=0"; }
+extern "C" const char* __lsan_default_suppressions();
+extern "C" const char* __lsan_default_suppressions() {
+  return "leak:libssh2_userauth_publickey_fromfile_ex\nleak:libssh2_sftp_init\n";
+}
+#endif
 
 namespace davit::store {
 namespace {
@@ -388,6 +401,58 @@ TEST(SftpStore, GivesUpOnASilentServer) {
   const IoError refused = failure(*place.open_at(1, options));
   EXPECT_TRUE(refused.transient());
   EXPECT_THAT(refused.what(), HasSubstr("does its sshd run"));
+}
+
+// A server of one's own, with these lines in its configuration.
+struct OwnServer {
+  explicit OwnServer(const std::string& lines) {
+    EXPECT_EQ(test::run({DAVIT_SSHD_SCRIPT, "up", directory / "sshd", lines}).exit_code, 0);
+    ssh = test::read_fixture(directory / "sshd/ssh");
+  }
+  ~OwnServer() { test::run({DAVIT_SSHD_SCRIPT, "down", directory / "sshd"}); }
+  test::TempDir directory;
+  FixtureFile ssh;
+};
+
+TEST(SftpStore, NoticesThatTheServersProcessHasEnded) {
+  DAVIT_NEEDS_SSHD(ssh);
+  // Before the first packet, within its length, within it, and after it, within an answer.
+  for (const char* command :
+       {"true", "head -c 3 /dev/zero", "/usr/lib/openssh/sftp-server | head -c 200",
+        "head -c 9 | /usr/lib/openssh/sftp-server", "/usr/lib/openssh/sftp-server | head -c 330"}) {
+    SCOPED_TRACE(command);
+    const OwnServer own(std::string("ForceCommand ") + command);
+    SftpOptions options = options_of(own.ssh);
+    options.access.deadlines.connect = 3s;
+    const auto began = std::chrono::steady_clock::now();
+    const IoError error =
+        failure(*std::make_unique<SftpStore>(sftp::parse_address(url_of(own.ssh, "/none")), options));
+    EXPECT_TRUE(error.transient()) << error.what();
+    EXPECT_LT(std::chrono::steady_clock::now() - began, 30s) << error.what();
+  }
+}
+
+TEST(SftpStore, TellsAServerWithoutRoomFromOneWithoutSftp) {
+  DAVIT_NEEDS_SSHD(ssh);
+  const OwnServer full("MaxSessions 0");
+  SftpStore store(sftp::parse_address(url_of(full.ssh, "/none")), options_of(full.ssh));
+  const IoError error = failure(store);
+  EXPECT_TRUE(error.transient()) << error.what();
+}
+
+TEST(SftpStore, EndsWhereTheCallerIsToldTo) {
+  DAVIT_NEEDS_SSHD(ssh);
+  SftpPlace place(ssh);
+  const auto store = place.open();
+  store->prepare();
+  const std::string content = filler(4, 100'000);
+  store->put(name(1), base::as_bytes(content));
+  std::stop_source stop;
+  stop.request_stop();
+  const base::PatienceScope patience({1s, stop.get_token()});
+  EXPECT_THROW(store->get(name(1), 1 << 20), base::Cancelled);
+  EXPECT_THROW(store->put(name(2), base::as_bytes(content)), base::Cancelled);
+  EXPECT_THAT(base::list_directory(place / "data"), ::testing::ElementsAre("01"));
 }
 
 TEST(SftpStore, SaysThatTheServersDiskIsFull) {

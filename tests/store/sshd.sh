@@ -1,5 +1,7 @@
 #!/bin/bash
-# sshd.sh up DIR      an SSH server with SFTP on a free port of loopback, for the user who starts it, everything in DIR
+# sshd.sh up DIR [LINE…]
+#                     an SSH server with SFTP on a free port of loopback, for the user who starts it, everything in DIR; the
+#                     lines come first in its configuration
 # sshd.sh down DIR    ends it
 #
 # DIR/ssh says where it is, one KEY=VALUE a line, when it answers. It also ends when the process that started it does. Needs Debian's
@@ -35,7 +37,8 @@ key ed25519 user
 key ecdsa locked 'a passphrase'
 key ed25519 stranger
 cat "$dir/user.pub" "$dir/locked.pub" >"$dir/authorized_keys"
-cat >"$dir/sshd_config" <<C
+printf '%s\n' "${@:3}" >"$dir/sshd_config"
+cat >>"$dir/sshd_config" <<C
 ListenAddress 127.0.0.1:$port
 HostKey $dir/host-ed25519
 HostKey $dir/host-ecdsa

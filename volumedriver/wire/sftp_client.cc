@@ -1,5 +1,10 @@
 #include "wire/sftp_client.h"
 
+#include <algorithm>
+#include <cerrno>
+
+#include "base/patience.h"
+
 namespace davit::wire {
 
 using std::chrono::steady_clock;
@@ -15,8 +20,16 @@ SftpClient::SftpClient(SftpServer server, SftpAccess access, unsigned limit)
 SftpClient::~SftpClient() = default;
 
 void SftpClient::wait_for_turn() {
+  const base::Patience& patience = base::patience();
+  const auto until = steady_clock::now() + std::max(patience.limit, access_.deadlines.idle);
   auto state = state_.lock();
-  state.wait(turn_, [&] { return state->in_use < limit_; });
+  if (!turn_.wait_until(state.lock(), patience.stop, until,
+                        [&] { return state->in_use < limit_; })) {
+    if (patience.stop.stop_requested()) throw base::Cancelled();
+    throw base::IoError("all " + std::to_string(limit_) + " connections to " + server_.host +
+                            " are at work and do not end",
+                        ETIMEDOUT, true);
+  }
   ++state->in_use;
 }
 

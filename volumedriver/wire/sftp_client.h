@@ -146,7 +146,9 @@ class SftpClient {
     Lease lease(*this, std::move(session));
     return use(*lease);
   }
-  // Both wait for a turn, which give_back() ends.
+  // Both wait for a turn, which give_back() ends. They throw Cancelled where the caller's stop
+  // (base/patience.h) is requested, and a transient IoError where none comes for as long as the
+  // caller has patience, or the server may be silent.
   std::unique_ptr<SftpSession> take();  // null: it has the turn, and there is none kept
   void wait_for_turn();
   std::unique_ptr<SftpSession> connect();
@@ -155,7 +157,7 @@ class SftpClient {
   const SftpServer server_;
   const SftpAccess access_;
   const unsigned limit_;
-  std::condition_variable turn_;
+  std::condition_variable_any turn_;
   base::Synchronized<State> state_;
 };
 

@@ -1,7 +1,9 @@
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <utility>
 
+#include "base/patience.h"
 #include "wire/sftp_client.h"
 #include "wire/ssh_connection.h"
 
@@ -9,11 +11,14 @@ namespace davit::wire {
 
 namespace {
 
-// Of writes that are on their way unanswered; what a fast and distant server needs to be busy.
-constexpr size_t kWriteBytes = 2 << 20;
+// Of writes that are on their way unanswered: what a fast and distant server needs to be busy, and
+// no more than it takes from us while it refuses them one by one.
+constexpr size_t kWriteBytes = 1 << 20;
 // The same of reads. libssh2 asks for four times what it is given room for.
 constexpr size_t kReadBytes = 2 << 20;
 constexpr size_t kMaxName = 4096;
+// For what is asked once a call has failed.
+constexpr std::chrono::seconds kAfterwards{5};
 
 unsigned size_of(const std::string& path) {
   return static_cast<unsigned>(path.size());
@@ -42,8 +47,8 @@ class SftpSession::Handle {
   ~Handle() {
     try {
       close();
-    } catch (...) {  // it was cut: a second time it only frees
-      libssh2_sftp_close_handle(handle_);
+    } catch (...) {  // it was cut
+      free();
     }
   }
 
@@ -51,14 +56,22 @@ class SftpSession::Handle {
   // The server's answer: 0, or what it refuses.
   int close() {
     if (handle_ == nullptr) return 0;
-    const int code = connection_->is_usable()
-                         ? connection_->run([this] { return libssh2_sftp_close_handle(handle_); })
-                         : libssh2_sftp_close_handle(handle_);
+    if (!connection_->is_usable()) return free();
+    const int code = connection_->run([this] { return libssh2_sftp_close_handle(handle_); });
     handle_ = nullptr;
     return code;
   }
 
  private:
+  // Of a connection that was cut: nothing is waited for, though it may still ask to.
+  int free() {
+    int code = LIBSSH2_ERROR_EAGAIN;
+    for (int i = 0; i < 100 && code == LIBSSH2_ERROR_EAGAIN; ++i)
+      code = libssh2_sftp_close_handle(handle_);
+    handle_ = nullptr;
+    return code;
+  }
+
   SshConnection* connection_;
   LIBSSH2_SFTP_HANDLE* handle_;
 };
@@ -109,9 +122,15 @@ void SftpSession::refuse(const std::string& what, const std::string& path, uint6
   const std::string directory =
       path.find('/') == path.npos ? "." : path.substr(0, path.rfind('/') + 1);
   LIBSSH2_SFTP_STATVFS disk{};
-  if (connection_->run([&] {
-        return libssh2_sftp_statvfs(connection_->sftp(), directory.data(), directory.size(), &disk);
-      }) == 0) {
+  bool is_known = false;
+  try {
+    const SshConnection::Hurry hurry(*connection_, kAfterwards);
+    is_known = connection_->run([&] {
+      return libssh2_sftp_statvfs(connection_->sftp(), directory.data(), directory.size(), &disk);
+    }) == 0;
+  } catch (const NoAnswer&) {  // that it was refused counts
+  }
+  if (is_known) {
     if ((disk.f_flag & LIBSSH2_SFTP_ST_RDONLY) != 0)
       throw base::IoError(text + ": its file system is mounted read-only", EROFS);
     if (disk.f_bavail * disk.f_frsize < needed_bytes || (needed_bytes > 0 && disk.f_favail == 0))
@@ -181,6 +200,10 @@ std::optional<uint64_t> SftpSession::read(const std::string& path, uint64_t offs
   libssh2_sftp_seek64(handle->get(), offset);
   size_t done = 0;
   while (done < out.size()) {
+    if (base::patience().stop.stop_requested()) {
+      connection_->cut();  // more was asked for
+      throw base::Cancelled();
+    }
     const size_t rest = out.size() - done;
     // A quarter, so that nothing is asked for that is not wanted.
     const size_t room = std::max(std::min(rest, kReadBytes) / 4, std::min<size_t>(rest, 4096));
@@ -196,6 +219,7 @@ std::optional<uint64_t> SftpSession::read(const std::string& path, uint64_t offs
 
 void SftpSession::write_all(Handle& handle, base::ByteView bytes, const std::string& path) {
   while (!bytes.empty()) {
+    if (base::patience().stop.stop_requested()) throw base::Cancelled();
     const size_t room = std::min(bytes.size(), kWriteBytes);
     const ssize_t count = connection_->run([&] {
       return libssh2_sftp_write(handle.get(), reinterpret_cast<const char*>(bytes.data()), room);
@@ -233,8 +257,10 @@ bool SftpSession::write(const std::string& path, std::span<const base::ByteView>
   } catch (...) {
     if (is_usable()) {
       try {
+        const SshConnection::Hurry hurry(*connection_, kAfterwards);
         remove(path);
       } catch (const base::Error&) {  // what went wrong first counts
+      } catch (const base::Cancelled&) {
       }
       connection_->cut();
     }

@@ -35,11 +35,12 @@ class SshConnection {
   void cut();
 
   // Calls it until libssh2 does not ask to wait any more. Throws NoAnswer where the server gives no
-  // sign of life, Cancelled where the caller's stop (base/patience.h) is requested and it gives
-  // none for a second.
+  // sign of life, or none but such (keep-alives) for thrice that time, Cancelled where the caller's
+  // stop (base/patience.h) is requested and it gives none for a second.
   template <typename Call>
   auto run(Call call) {
-    last_sign_ = std::chrono::steady_clock::now();
+    began_ = last_sign_ = std::chrono::steady_clock::now();
+    empty_reads_ = 0;
     for (;;) {
       const auto result = call();
       if (!must_wait(result)) return result;
@@ -49,13 +50,29 @@ class SshConnection {
   // What libssh2 said to the last call. Cuts.
   [[noreturn]] void fail(const std::string& what);
 
+  // While it lives, calls have so much time in all.
+  class Hurry {
+   public:
+    Hurry(SshConnection& connection, std::chrono::milliseconds limit) : connection_(connection) {
+      connection_.hurry_until_ = std::chrono::steady_clock::now() + limit;
+    }
+    ~Hurry() { connection_.hurry_until_.reset(); }
+    Hurry(const Hurry&) = delete;
+    Hurry& operator=(const Hurry&) = delete;
+
+   private:
+    SshConnection& connection_;
+  };
+
  private:
   void open_socket();
   void log_in();
-  void connect_to(const addrinfo& address);
+  void connect_to(const addrinfo& address, std::chrono::steady_clock::time_point until);
   bool is_connected() const;  // as far as is known here
   void wait();
   void free();
+  static ssize_t receive(libssh2_socket_t fd, void* buffer, size_t length, int flags,
+                         void** self);
   [[noreturn]] void give_up(const std::string& why, int number);
   bool must_wait(ssize_t result) const { return result == LIBSSH2_ERROR_EAGAIN; }
   bool must_wait(const void* result) const {
@@ -68,7 +85,11 @@ class SshConnection {
   LIBSSH2_SESSION* session_ = nullptr;
   LIBSSH2_SFTP* sftp_ = nullptr;
   bool usable_ = true;
-  std::chrono::steady_clock::time_point last_sign_;
+  bool shaking_hands_ = false;
+  unsigned empty_reads_ = 0;  // one after the other, without a wait between them
+  // Of the call that runs: what it has sent last counts as its beginning.
+  std::chrono::steady_clock::time_point began_, last_sign_;
+  std::optional<std::chrono::steady_clock::time_point> hurry_until_;
   // While it connects.
   std::optional<std::chrono::steady_clock::time_point> connect_until_;
 };
