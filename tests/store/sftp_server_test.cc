@@ -425,8 +425,8 @@ TEST(SftpStore, NoticesThatTheServersProcessHasEnded) {
     SftpOptions options = options_of(own.ssh);
     options.access.deadlines.connect = 3s;
     const auto began = std::chrono::steady_clock::now();
-    const IoError error =
-        failure(*std::make_unique<SftpStore>(sftp::parse_address(url_of(own.ssh, "/none")), options));
+    SftpStore store(sftp::parse_address(url_of(own.ssh, "/none")), options);
+    const IoError error = failure(store);
     EXPECT_TRUE(error.transient()) << error.what();
     EXPECT_LT(std::chrono::steady_clock::now() - began, 30s) << error.what();
   }

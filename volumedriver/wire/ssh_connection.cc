@@ -241,7 +241,8 @@ void SshConnection::wait() {
     if (!connect_until_ && now >= began_ + 3 * limit)
       give_up("no answer for " + in_seconds(3 * limit), ETIMEDOUT);
     if (hurry_until_ && now >= *hurry_until_) give_up("no answer in time", ETIMEDOUT);
-    auto until = connect_until_ ? *connect_until_ : std::min(last_sign_ + limit, began_ + 3 * limit);
+    auto until =
+        connect_until_ ? *connect_until_ : std::min(last_sign_ + limit, began_ + 3 * limit);
     if (hurry_until_) until = std::min(until, *hurry_until_);
     const int count = ::poll(&ready, 1, milliseconds_until(until));
     if (count > 0) {
