@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <sys/resource.h>
 
+#include <condition_variable>
 #include <csignal>
 #include <mutex>
 #include <thread>
@@ -307,6 +308,48 @@ TEST_F(Cache, WhatTheStoreHasLostIsPutBackFromAWholeCopy) {
   memory_->remove(name);
   base::write_file_atomic(file(name), base::as_bytes("rotten"));
   EXPECT_FALSE(cache_->heal(name, is(name)));
+}
+
+TEST_F(Cache, WhatTheStoreDoesNotReplaceIsRemovedFirst) {
+  const auto bytes = noise(5'000, 1);
+  const Name name = put(Kind::data, bytes);
+  range(name, 0, 10);
+  memory_->damage(name, [](base::Bytes& content) { content[7] ^= 1; });
+  faults_->before_each([&](const StoreCall& call) {
+    if (call.op == StoreOp::put && memory_->find_size(name))
+      throw base::Conflict("it is not replaced");
+  });
+  EXPECT_TRUE(cache_->heal(name, is(name)));
+  EXPECT_EQ(memory_->get(name, kMiB), bytes);
+}
+
+TEST_F(Cache, WhoIsToldToStopDoesNotWaitForItsTurn) {
+  const Name name = put(Kind::data, noise(5'000, 1));
+  std::stop_source stop;
+  std::mutex mutex;
+  std::condition_variable changed;
+  bool is_done = false;
+  faults_->before_each([&](const StoreCall& call) {
+    if (call.op != StoreOp::get) return;
+    stop.request_stop();
+    std::unique_lock lock(mutex);
+    changed.wait(lock, [&] { return is_done; });
+  });
+  std::thread first([&] {
+    const base::PatienceScope patience({std::chrono::minutes(15)});
+    range(name, 0, 10);
+  });
+  while (!stop.stop_requested()) std::this_thread::yield();
+  {
+    const base::PatienceScope patience({std::chrono::minutes(15), stop.get_token()});
+    EXPECT_THROW(range(name, 0, 10), base::Cancelled);
+  }
+  {
+    std::lock_guard lock(mutex);
+    is_done = true;
+  }
+  changed.notify_all();
+  first.join();
 }
 
 TEST_F(Cache, WhoAsksForTheStoresOwnFilesGetsThem) {

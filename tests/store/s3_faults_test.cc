@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "base/errors.h"
+#include "base/patience.h"
 #include "store/s3_store.h"
 #include "support/raw_server.h"
 
@@ -191,6 +192,38 @@ TEST(S3Store, NoticesAServerThatHangs) {
   S3Options options;
   options.deadlines.idle = 50ms;
   EXPECT_TRUE(failure(server, options).transient());
+}
+
+TEST(S3Store, EndsWhereTheCallerIsToldTo) {
+  std::stop_source stop;
+  const RawServer server([&](Connection& connection) {
+    for (Request request; connection.read(request);) {
+      stop.request_stop();
+      if (request.line.find("/locks/") == request.line.npos) return connection.wait_for_end();
+      std::this_thread::sleep_for(50ms);
+      connection.answer(200, "");
+    }
+  });
+  S3Store store = store_at(server);
+  {
+    const base::PatienceScope patience({1s, stop.get_token()});
+    EXPECT_THROW(store.get(kFile, 100), base::Cancelled);
+  }
+  // Whether a lock is there has to be known, so that it can be removed.
+  stop = std::stop_source();
+  const base::PatienceScope patience({1s, stop.get_token()});
+  EXPECT_NO_THROW(store.put({Kind::lock, {}}, base::as_bytes("lock")));
+}
+
+TEST(S3Store, TakesNoFileWithoutASizeForAnAbsentOne) {
+  const RawServer server([](Connection& connection) {
+    for (Request request; connection.read(request);)
+      connection.write(request.line.starts_with("HEAD ")
+                           ? "HTTP/1.1 403 X\r\nContent-Length: 0\r\n\r\n"
+                           : "HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\n"
+                             "1\r\nx\r\n0\r\n\r\n");
+  });
+  EXPECT_THROW(store_at(server).find_size(kFile), IoError);
 }
 
 TEST(S3Store, ListsPageByPageAndNotForEver) {

@@ -56,14 +56,16 @@ class CacheStore::CopiedDraft : public Draft {
   uint64_t size_bytes_ = 0;
 };
 
-// A turn to read a whole pack: nobody else reads the same one, and not many read others.
+// A turn to read a whole pack: nobody else reads the same one, and not many read others. Throws
+// Cancelled where the caller's stop is requested before it comes.
 class CacheStore::Fetch {
  public:
   Fetch(CacheStore& store, const base::Id& id) : store_(store), id_(id) {
     std::unique_lock lock(store_.mutex_);
-    store_.fetched_.wait(lock, [&] {
+    const bool is_our_turn = store_.fetched_.wait(lock, base::patience().stop, [&] {
       return store_.under_way_.size() < kFetches && !store_.under_way_.contains(id_);
     });
+    if (!is_our_turn) throw base::Cancelled();
     store_.under_way_.insert(id_);
   }
   ~Fetch() {
@@ -200,7 +202,12 @@ bool CacheStore::heal(const Name& name, const std::function<bool(ByteView)>& is_
   }
   if (!copy) return false;
   if (is_whole_beneath(name, is_whole)) return true;
-  inner_->put(name, *copy);
+  try {
+    inner_->put(name, *copy);
+  } catch (const base::Conflict&) {  // the server never replaces a file; what it has is no good
+    inner_->remove(name);
+    inner_->put(name, *copy);
+  }
   spdlog::warn("{} was damaged or missing in {} and is put back from the cache",
                store::to_string(name), inner_->describe());
   return true;

@@ -80,7 +80,7 @@ class CacheStore : public Store {
   std::atomic<uint64_t> hits_{0}, fetches_{0}, dropped_{0};
 
   std::mutex mutex_;  // protects the rest
-  std::condition_variable fetched_;
+  std::condition_variable_any fetched_;
   std::unordered_set<base::Id> under_way_;
   // How often each pack was read whole since the last list of packs. Where that does not help, as
   // the cache is smaller than what is read, ranges are read.

@@ -1,6 +1,7 @@
 #include "store/s3_store.h"
 
 #include "base/errors.h"
+#include "base/patience.h"
 #include "crypto/sha256.h"
 #include "store/http_bodies.h"
 #include "store/layout.h"
@@ -42,6 +43,7 @@ struct S3Store::Call {
   // Of an answer that is no refusal; without a sink its body is in memory.
   const wire::BodySink* sink = nullptr;
   const wire::HeadSink* head = nullptr;
+  std::chrono::seconds grace{0};
 };
 
 S3Store::S3Store(s3::Address address, S3Options options)
@@ -73,6 +75,8 @@ HttpResponse S3Store::send_once(const Call& call, const std::string& region, bas
   message.headers = std::move(request.headers);
   if (call.method == "PUT") message.body_source = body_of(call.body);
   message.deadlines = options_.deadlines;
+  message.stop = base::patience().stop;
+  message.grace = call.grace;
   message.max_body_bytes = kMaxAnswer;
   try {
     if (call.sink == nullptr) return client_.send(message);
@@ -146,6 +150,7 @@ void S3Store::put(const Name& name, std::span<const ByteView> pieces) {
   Call call{"cannot write " + store::to_string(name) + " to " + describe(), "PUT",
             key_of(relative_path(name))};
   call.body = pieces;
+  if (name.kind == Kind::lock) call.grace = kGraceForALock;
   // The server compares it with what arrives: so what was damaged since it was hashed is refused.
   if (name.is_hash) call.body_hash = name.id;
   call.headers = {{"content-type", "application/octet-stream"}};
@@ -234,7 +239,9 @@ std::optional<uint64_t> S3Store::find_size(const Name& name) {
   const HttpResponse reason = send(call);
   if (is_absent(reason)) return std::nullopt;
   if (!reason.ok()) fail(call, reason);
-  return size_bytes;  // it was made meanwhile
+  // It was made meanwhile, or HEAD is what the server does not know.
+  if (!size_bytes) throw base::IoError(call.what + ": the server does not say its size", 0);
+  return size_bytes;
 }
 
 void S3Store::list(Kind kind, const std::function<void(const FileInfo&)>& each) {
