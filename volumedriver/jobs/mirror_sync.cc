@@ -9,6 +9,7 @@
 #include "base/crew.h"
 #include "base/errors.h"
 #include "base/log.h"
+#include "base/patience.h"
 #include "crypto/seal.h"
 #include "crypto/sha256.h"
 #include "repo/small_files.h"
@@ -341,6 +342,8 @@ class Sync {
         });
         result_.removed += ids.size();
       }
+      // Also of a job that is told to stop now: else the lock would keep everybody out.
+      const base::PatienceScope patience(base::Patience{});
       lock_->release();
       lock_.reset();
     }
