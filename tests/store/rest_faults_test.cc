@@ -2,11 +2,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <thread>
 
 #include "base/errors.h"
-#include "base/patience.h"
 #include "store/rest_store.h"
+#include "stop_contract.h"
 #include "support/raw_server.h"
 
 namespace davit::store {
@@ -236,24 +235,7 @@ TEST(RestStore, ReplacesItsOwnConfigThatIsHalfThere) {
 }
 
 TEST(RestStore, EndsWhereTheCallerIsToldTo) {
-  std::stop_source stop;
-  const RawServer server([&](Connection& connection) {
-    for (Request request; connection.read(request);) {
-      stop.request_stop();
-      if (request.line.find("/locks/") == request.line.npos) return connection.wait_for_end();
-      std::this_thread::sleep_for(50ms);
-      connection.answer(200, "");
-    }
-  });
-  RestStore store = store_at(server);
-  {
-    const base::PatienceScope patience({1s, stop.get_token()});
-    EXPECT_THROW(store.get(kFile, 100), base::Cancelled);
-  }
-  // Whether a lock is there has to be known, so that it can be removed.
-  stop = std::stop_source();
-  const base::PatienceScope patience({1s, stop.get_token()});
-  EXPECT_NO_THROW(store.put({Kind::lock, {}}, base::as_bytes("lock")));
+  expect_ends_where_told_to([](const RawServer& server) { return store_at(server); });
 }
 
 TEST(RestStore, ReadsListingsStrictly) {

@@ -3,11 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <map>
-#include <thread>
 
 #include "base/errors.h"
-#include "base/patience.h"
 #include "store/s3_store.h"
+#include "stop_contract.h"
 #include "support/raw_server.h"
 
 namespace davit::store {
@@ -195,24 +194,7 @@ TEST(S3Store, NoticesAServerThatHangs) {
 }
 
 TEST(S3Store, EndsWhereTheCallerIsToldTo) {
-  std::stop_source stop;
-  const RawServer server([&](Connection& connection) {
-    for (Request request; connection.read(request);) {
-      stop.request_stop();
-      if (request.line.find("/locks/") == request.line.npos) return connection.wait_for_end();
-      std::this_thread::sleep_for(50ms);
-      connection.answer(200, "");
-    }
-  });
-  S3Store store = store_at(server);
-  {
-    const base::PatienceScope patience({1s, stop.get_token()});
-    EXPECT_THROW(store.get(kFile, 100), base::Cancelled);
-  }
-  // Whether a lock is there has to be known, so that it can be removed.
-  stop = std::stop_source();
-  const base::PatienceScope patience({1s, stop.get_token()});
-  EXPECT_NO_THROW(store.put({Kind::lock, {}}, base::as_bytes("lock")));
+  expect_ends_where_told_to([](const RawServer& server) { return store_at(server); });
 }
 
 TEST(S3Store, TakesNoFileWithoutASizeForAnAbsentOne) {

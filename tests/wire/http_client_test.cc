@@ -303,6 +303,7 @@ TEST(HttpClient, WaitsForTheAnswerWhereItHasAGrace) {
     connection.read(request);
     stop.request_stop();
     if (answers) {
+      // Time for who ends at the stop to end; who waits as it should passes however long this is.
       std::this_thread::sleep_for(50ms);
       connection.answer(200, "late");
     }
