@@ -14,6 +14,7 @@
 #include "support/temp_dir.h"
 #include "upkeep/check.h"
 #include "upkeep/prune.h"
+#include "upkeep/repair.h"
 
 namespace davit::upkeep {
 namespace {
@@ -138,6 +139,17 @@ TEST_F(Cached, CheckFindsDamageOfTheStoreInSpiteOfWholeCopies) {
     EXPECT_THAT(told, Contains(HasSubstr(pack.hex())));
   EXPECT_THAT(report.repaired, Not(IsEmpty())) << "packs of trees have copies";
   EXPECT_THAT(report.errors, Not(IsEmpty())) << "those of data have none";
+}
+
+TEST_F(Cached, ADryRunOfARepairLooksAtTheStoreToo) {
+  const auto repository = on("here");
+  save(*repository, files(1));
+  EXPECT_THAT(check(*repository, {}).errors, IsEmpty());
+  const store::Name name{Kind::index, test::ids_of(*memory_, Kind::index).at(0)};
+  memory_->damage(name, [](base::Bytes& bytes) { bytes[bytes.size() / 2] ^= 1; });
+  RepairOptions options;
+  options.dry_run = true;
+  EXPECT_THAT(repair(*repository, options).actions, Contains(HasSubstr(name.id.hex())));
 }
 
 TEST_F(Cached, NothingThatTheCacheHasCanDoHarm) {

@@ -31,6 +31,7 @@ class OverlayStore : public store::Store {
   void remove(const store::Name& name) override;
   // Puts right what lies beneath: that a copy elsewhere is whole is no loss.
   bool heal(const store::Name& name, const std::function<bool(base::ByteView)>& is_whole) override;
+  void forget_copies(store::Kind kind) override { beneath_.forget_copies(kind); }
   unsigned connections() const override { return beneath_.connections(); }
   std::string describe() const override { return beneath_.describe(); }
 
