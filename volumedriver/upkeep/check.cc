@@ -84,8 +84,7 @@ class Checker {
       try {
         return look();
       } catch (const base::Error& failure) {
-        const auto* io = dynamic_cast<const base::IoError*>(&failure);
-        if (io && !base::is_bad_medium(*io)) throw;
+        if (base::is_place_failing(failure)) throw;
         if (!again && options_.before_heal) options_.before_heal();
         if (again || !repository_.heal(name)) return error_in(name, what + ": " + failure.what());
       }

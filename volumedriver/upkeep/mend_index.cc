@@ -74,8 +74,7 @@ bool IndexMender::is_given_after_all(const base::Id& file) const {
     repository_.load_unpacked(store::Kind::index, file);
     return false;  // what is in it is wrong
   } catch (const base::Error& error) {
-    const auto* io = dynamic_cast<const base::IoError*>(&error);
-    if (io && !base::is_bad_medium(*io)) throw;
+    if (base::is_place_failing(error)) throw;
     return repository_.heal_surely({store::Kind::index, file});
   }
 }

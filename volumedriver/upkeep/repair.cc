@@ -69,12 +69,11 @@ class Repair {
       try {
         files.push_back({id, load()});
       } catch (const base::Error& error) {
-        const auto* io = dynamic_cast<const base::IoError*>(&error);
-        if (io && !base::is_bad_medium(*io)) throw;
+        if (base::is_place_failing(error)) throw;
         if (repository_.heal_surely({store::Kind::snapshot, id}))
           files.push_back({id, load()});
         else
-          unreadable_.push_back({id, error.what(), io == nullptr});
+          unreadable_.push_back({id, error.what(), !dynamic_cast<const base::IoError*>(&error)});
       }
     }
     std::stable_sort(files.begin(), files.end(), [](const auto& a, const auto& b) {
@@ -89,8 +88,7 @@ class Repair {
         const base::Bytes sealed = store_.get({store::Kind::config, {}}, kMaxSmallFile);
         return repo::parse_config(crypto::open(repository_.key(), sealed)) == repository_.config();
       } catch (const base::Error& error) {
-        const auto* io = dynamic_cast<const base::IoError*>(&error);
-        if (io && !base::is_bad_medium(*io)) throw;
+        if (base::is_place_failing(error)) throw;
         return false;
       }
     };
@@ -110,7 +108,6 @@ class Repair {
     struct Damaged {
       base::Id id;
       base::Bytes json;
-      std::string why;
     };
     std::vector<Damaged> damaged;
     bool is_any_good = false, is_ours_damaged = false;
@@ -118,7 +115,7 @@ class Repair {
       const auto look = [&]() -> std::optional<Damaged> {
         const base::Bytes json = store_.get({store::Kind::key, id}, kMaxSmallFile);
         if (crypto::sha256(json) == id) return std::nullopt;
-        return Damaged{id, json, "its content is not what its name says"};
+        return Damaged{id, json};
       };
       std::optional<Damaged> wrong;
       try {
