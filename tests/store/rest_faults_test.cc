@@ -2,10 +2,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-
 #include "base/errors.h"
-#include "store/rest_store.h"
 #include "stop_contract.h"
+#include "store/rest_store.h"
 #include "support/raw_server.h"
 
 namespace davit::store {
@@ -114,8 +113,8 @@ TEST(RestStore, BelievesAnAbsenceOnlyIfTheServerTellsIt) {
 }
 
 void answer_head(Connection& connection, int status, size_t length, const std::string& headers) {
-  connection.write("HTTP/1.1 " + std::to_string(status) + " X\r\nContent-Length: " +
-                   std::to_string(length) + "\r\n" + headers + "\r\n");
+  connection.write("HTTP/1.1 " + std::to_string(status) +
+                   " X\r\nContent-Length: " + std::to_string(length) + "\r\n" + headers + "\r\n");
 }
 
 // Else nobody would see the locks and snapshots of a repository whose disk is away for a moment.
@@ -156,9 +155,9 @@ TEST(RestStore, AsksRcloneTwiceWhatItDoesNotHave) {
         answer_head(connection, 404, 10, rclone + kText);
       } else if (request.line.starts_with("GET /repo/index/ ")) {
         ++lists;
-        connection.answer(
-            200, is_listed ? "[{\"name\":\"" + kFile.id.hex() + "\",\"size\":7}]" : "[]",
-            rclone + kList);
+        connection.answer(200,
+                          is_listed ? "[{\"name\":\"" + kFile.id.hex() + "\",\"size\":7}]" : "[]",
+                          rclone + kList);
       } else {
         connection.answer(404, "Not Found\n", rclone + kText);
       }
@@ -167,18 +166,20 @@ TEST(RestStore, AsksRcloneTwiceWhatItDoesNotHave) {
   for (const std::function<void(Store&)>& call : std::vector<std::function<void(Store&)>>{
            [](Store& store) { store.get(kFile, 100); },
            [&](Store& store) { store.get_range(kFile, 0, out); },
-           [](Store& store) { store.find_size(kFile); }}) {
+           [](Store& store) { store.find_size(kFile); },
+           [](Store& store) { store.remove(kFile); }}) {
     const IoError error = failure(store_at(server), call);
     EXPECT_TRUE(error.transient());
-    EXPECT_THAT(error.what(), HasSubstr("cannot be read now"));
+    EXPECT_THAT(error.what(), HasSubstr("cannot be reached now"));
   }
   is_listed = false;
   EXPECT_THROW(store_at(server).get(kFile, 100), base::NotFound);
   EXPECT_THROW(store_at(server).get_range(kFile, 0, out), base::NotFound);
   EXPECT_EQ(store_at(server).find_size(kFile), std::nullopt);
-  EXPECT_EQ(lists, 6);
+  EXPECT_NO_THROW(store_at(server).remove(kFile));
+  EXPECT_EQ(lists, 8);
   EXPECT_EQ(store_at(server).find_size({}), std::nullopt);
-  EXPECT_EQ(lists, 6);
+  EXPECT_EQ(lists, 8);
 }
 
 TEST(RestStore, TakesNoFileWithoutASizeForAnAbsentOne) {

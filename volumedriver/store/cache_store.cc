@@ -141,8 +141,7 @@ void CacheStore::get_range(const Name& name, uint64_t offset, std::span<uint8_t>
   const auto pack = fetch_pack(name);
   if (!pack) return inner_->get_range(name, offset, out);
   if (offset > pack->size() || out.size() > pack->size() - offset)
-    throw base::Corrupt(store::to_string(name) + " ends before " + std::to_string(offset) + " + " +
-                        std::to_string(out.size()) + " bytes");
+    too_short(name, offset, out.size());
   std::copy_n(pack->begin() + static_cast<ptrdiff_t>(offset), out.size(), out.begin());
 }
 

@@ -1,6 +1,7 @@
 #include "store/http_bodies.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <charconv>
 #include <cstring>
 #include <memory>
@@ -56,6 +57,20 @@ wire::BodySource body_of(std::span<const base::ByteView> pieces) {
     return done;
   };
   return source;
+}
+
+base::IoError explain(const std::string& what, const base::IoError& error, const std::string& url,
+                      const std::string& plain) {
+  std::string text = what + ": " + error.what();
+  if (dynamic_cast<const wire::Untrusted*>(&error) != nullptr)
+    text += url.starts_with("https:")
+                ? "; where the server's certificate is your own, name the file of its authority in "
+                  "RESTIC_CACERT; a server without TLS is named " +
+                      plain
+                : "";
+  else if (error.number() == ECONNREFUSED)
+    text += "; does the server run, and is the port right?";
+  return base::IoError(text, error.number(), error.transient());
 }
 
 void WholeBody::refuse() const {

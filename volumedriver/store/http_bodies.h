@@ -1,4 +1,5 @@
-// What stores over HTTP have in common: files as bodies of requests and answers.
+// What stores over HTTP have in common: files as bodies of requests and answers, and what to say of
+// a request without an answer.
 #pragma once
 
 #include <chrono>
@@ -19,6 +20,11 @@ constexpr std::chrono::seconds kGraceForALock{5};
 
 // The pieces one after another, as often as it takes. They are borrowed.
 wire::BodySource body_of(std::span<const base::ByteView> pieces);
+
+// Why a request got no answer, and what to do about that. `what` begins the message; `plain`: how a
+// server without TLS is named, "rest:http://…".
+base::IoError explain(const std::string& what, const base::IoError& error, const std::string& url,
+                      const std::string& plain);
 
 // The whole file that an answer carries.
 class WholeBody {

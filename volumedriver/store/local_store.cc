@@ -157,7 +157,7 @@ Fd open_to_read(const std::string& path, const Name& name) {
     if (number >= 0) return Fd(number);
     const int error = errno;
     if (error == EINTR) continue;
-    if (error == ENOENT) throw base::NotFound("the repository has no " + to_string(name));
+    if (error == ENOENT) not_found(name);
     fail("cannot open " + path, error);
   }
 }

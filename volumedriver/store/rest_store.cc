@@ -1,7 +1,7 @@
 #include "store/rest_store.h"
 
-#include <cerrno>
 #include <algorithm>
+#include <cerrno>
 #include <nlohmann/json.hpp>
 #include <string_view>
 
@@ -24,12 +24,6 @@ constexpr size_t kMaxShown = 200;
 // A config begins with 16 random bytes: one that begins with the same is of the same writer.
 constexpr size_t kNonce = 16;
 
-// "data/<id>": without the directories that a file system needs.
-std::string path_of(const Name& name) {
-  if (name.kind == Kind::config) return "config";
-  return std::string(directory_name(name.kind)) + "/" + name.id.hex();
-}
-
 std::string trimmed(std::string_view text) {
   while (!text.empty() && static_cast<unsigned char>(text.back()) <= ' ') text.remove_suffix(1);
   std::string line(text.substr(0, kMaxShown));
@@ -40,39 +34,37 @@ std::string trimmed(std::string_view text) {
 
 // Such servers say it in plain words. A page is a proxy's, and so is "404 page not found", which
 // routers say of hosts that they do not know.
-bool is_absent(const HttpResponse& answer) {
+bool says_absent(const HttpResponse& answer) {
   return answer.status == 404 &&
          answer.find_header("content-type").value_or("").starts_with("text/plain") &&
          trimmed(answer.body) != "404 page not found";
 }
 
-[[noreturn]] void not_found(const Name& name) {
-  throw base::NotFound("the repository has no " + to_string(name));
-}
-
 }  // namespace
-
-struct RestStore::Call {
-  std::string what;  // "cannot read config from rest:https://host/", for messages
-  std::string method;
-  std::string path;  // beneath the repository
-  std::vector<wire::Header> headers = {};
-  const std::span<const ByteView>* body = nullptr;
-  // Of an answer that is no refusal; without a sink its body is in memory.
-  const wire::BodySink* sink = nullptr;
-  const wire::HeadSink* head = nullptr;
-  std::chrono::seconds grace{0};
-};
 
 RestStore::RestStore(rest::Address address, RestOptions options)
     : address_(std::move(address)),
       options_(std::move(options)),
       client_("davit", options_.ca_file) {}
 
+// "data/<id>": without the directories that a file system needs.
+std::string RestStore::path_of(const Name& name) const {
+  if (name.kind == Kind::config) return "config";
+  return std::string(directory_name(name.kind)) + "/" + name.id.hex();
+}
+
+// Who says 404 shows in the body only, which the answer to a GET has.
+bool RestStore::says_why(const HttpResponse& head) const {
+  return head.status != 404;
+}
+
 HttpResponse RestStore::send(const Call& call) {
   wire::HttpRequest message;
   message.method = call.method;
   message.url = address_.url + call.path;
+  for (const auto& [key, value] : call.query)
+    message.url += (message.url.find('?') == std::string::npos ? "?" : "&") +
+                   wire::percent_encode(key) + "=" + wire::percent_encode(value);
   message.headers = call.headers;
   message.headers.emplace_back("accept", kVersion2);
   rest::Login login = address_.login;
@@ -81,7 +73,7 @@ HttpResponse RestStore::send(const Call& call) {
     message.headers.emplace_back(
         "authorization",
         "Basic " + base::base64(base::as_bytes(login.user + ":" + login.password)));
-  if (call.body != nullptr) {
+  if (call.body) {
     message.headers.emplace_back("content-type", "application/octet-stream");
     message.body_source = body_of(*call.body);
   }
@@ -93,14 +85,7 @@ HttpResponse RestStore::send(const Call& call) {
     if (call.sink == nullptr) return client_.send(message);
     return client_.stream(message, *call.sink, *call.head);
   } catch (const base::IoError& error) {
-    std::string text = call.what + ": " + error.what();
-    if (dynamic_cast<const wire::Untrusted*>(&error) != nullptr)
-      text +=
-          "; where the server's certificate is your own, name the file of its authority in "
-          "RESTIC_CACERT; a server without TLS is named rest:http://…";
-    else if (error.number() == ECONNREFUSED)
-      text += "; does the server run, and is the port right?";
-    throw base::IoError(text, error.number(), error.transient());
+    throw explain(call.what, error, message.url, "rest:http://…");
   }
 }
 
@@ -147,8 +132,8 @@ void RestStore::fail(const Call& call, const HttpResponse& answer) {
 }
 
 // rclone before 1.66 says 404 of a file, too, that it cannot look up now. Then it still lists it.
-bool RestStore::is_gone(const Name& name, const HttpResponse& answer) {
-  if (!is_absent(answer)) return false;
+bool RestStore::is_absent(const Name& name, const HttpResponse& answer) {
+  if (!says_absent(answer)) return false;
   if (name.kind == Kind::config ||
       !answer.find_header("server").value_or("").starts_with("rclone/"))
     return true;
@@ -156,21 +141,22 @@ bool RestStore::is_gone(const Name& name, const HttpResponse& answer) {
   list(name.kind, [&](const FileInfo& file) { is_listed |= file.id == name.id; });
   if (is_listed)
     throw base::IoError(
-        to_string(name) + " of " + describe() + " is listed and cannot be read now (404)", 0, true);
+        to_string(name) + " of " + describe() + " is listed and cannot be reached now (404)", 0,
+        true);
   return true;
 }
 
 void RestStore::prepare() {
-  const std::span<const ByteView> nothing;
-  Call call{"cannot make the repository's place at " + describe(), "POST", "?create=true"};
-  call.body = &nothing;
+  Call call{"cannot make the repository's place at " + describe(), "POST", ""};
+  call.query = {{"create", "true"}};
+  call.body = Pieces();
   const HttpResponse answer = send(call);
   if (!answer.ok()) fail(call, answer);
 }
 
 void RestStore::put(const Name& name, std::span<const ByteView> pieces) {
   Call call{"cannot write " + to_string(name) + " to " + describe(), "POST", path_of(name)};
-  call.body = &pieces;
+  call.body = pieces;
   if (name.kind == Kind::lock) call.grace = kGraceForALock;
   HttpResponse answer = send(call);
   if (answer.status == 403) {
@@ -199,72 +185,7 @@ void RestStore::put(const Name& name, std::span<const ByteView> pieces) {
 }
 
 std::unique_ptr<Draft> RestStore::begin_draft(Kind kind, size_t expected_bytes) {
-  if (options_.spool_directory.empty()) return Store::begin_draft(kind, expected_bytes);
-  return std::make_unique<SpoolDraft>(*this, options_.spool_directory);
-}
-
-base::Bytes RestStore::get(const Name& name, uint64_t max_bytes) {
-  WholeBody body(name, max_bytes);
-  const wire::HeadSink head = body.head();
-  const wire::BodySink sink = body.sink();
-  Call call{"cannot read " + to_string(name) + " from " + describe(), "GET", path_of(name)};
-  call.sink = &sink;
-  call.head = &head;
-  const HttpResponse answer = send(call);
-  if (is_gone(name, answer)) not_found(name);
-  if (!answer.ok()) fail(call, answer);
-  return body.take();
-}
-
-void RestStore::get_range(const Name& name, uint64_t offset, std::span<uint8_t> out) {
-  const auto too_short = [&] {
-    throw base::Corrupt(to_string(name) + " ends before " + std::to_string(offset) + " + " +
-                        std::to_string(out.size()) + " bytes");
-  };
-  // What no Range header can say, nor the servers' 63 bits.
-  if (out.empty() || offset > static_cast<uint64_t>(INT64_MAX) - out.size()) {
-    const auto size_bytes = find_size(name);
-    if (!size_bytes) not_found(name);
-    if (offset > *size_bytes || !out.empty()) too_short();
-    return;
-  }
-  RangeOfBody range(offset, out);
-  const wire::HeadSink head = range.head();
-  const wire::BodySink sink = range.sink();
-  Call call{"cannot read " + to_string(name) + " from " + describe(), "GET", path_of(name)};
-  call.headers = {range.header()};
-  call.sink = &sink;
-  call.head = &head;
-  const HttpResponse answer = send(call);
-  if (is_gone(name, answer)) not_found(name);
-  if (answer.status == 416) too_short();
-  if (!answer.ok()) fail(call, answer);
-  if (!range.is_whole()) too_short();
-}
-
-std::optional<uint64_t> RestStore::find_size(const Name& name) {
-  Call call{"cannot look for " + to_string(name) + " in " + describe(), "HEAD", path_of(name)};
-  const HttpResponse answer = send(call);
-  if (answer.ok()) {
-    if (const auto size_bytes = content_length(answer)) return size_bytes;
-    throw base::IoError(call.what + ": the server does not say its size", 0);
-  }
-  if (answer.status != 404) fail(call, answer);
-  // Who says so shows in the body only, which the answer to a GET has.
-  std::optional<uint64_t> size_bytes;
-  const wire::HeadSink head = [&](const HttpResponse& found) {
-    size_bytes = content_length(found);
-  };
-  const wire::BodySink sink = [](ByteView) {};
-  call.method = "GET";
-  call.head = &head;
-  call.sink = &sink;
-  const HttpResponse reason = send(call);
-  if (is_gone(name, reason)) return std::nullopt;
-  if (!reason.ok()) fail(call, reason);
-  // It was made meanwhile, or HEAD is what the server does not know.
-  if (!size_bytes) throw base::IoError(call.what + ": the server does not say its size", 0);
-  return size_bytes;
+  return begin_spooled(*this, options_.spool_directory, kind, expected_bytes);
 }
 
 void RestStore::list(Kind kind, const std::function<void(const FileInfo&)>& each) {
@@ -272,12 +193,12 @@ void RestStore::list(Kind kind, const std::function<void(const FileInfo&)>& each
   const Call call{"cannot list the " + std::string(kind_name(kind)) + " files of " + describe(),
                   "GET", std::string(directory_name(kind)) + "/"};
   HttpResponse answer = send(call);
-  if (is_absent(answer) && find_size({})) {
+  if (says_absent(answer) && find_size({})) {
     // Copying tools lose empty directories. But rclone before 1.66 says this of every listing that
     // fails behind it, and who believed it would see no locks and no snapshots.
     prepare();
     answer = send(call);
-    if (is_absent(answer))
+    if (says_absent(answer))
       throw base::IoError(call.what + ": the server cannot list them now (404)", 0, true);
   }
   if (!answer.ok()) fail(call, answer);
@@ -307,13 +228,6 @@ void RestStore::list(Kind kind, const std::function<void(const FileInfo&)>& each
   };
   if (Json::parse(answer.body, take, false).is_discarded())
     refuse("it ends before its end, or is no JSON");
-}
-
-void RestStore::remove(const Name& name) {
-  const Call call{"cannot remove " + to_string(name) + " from " + describe(), "DELETE",
-                  path_of(name)};
-  const HttpResponse answer = send(call);
-  if (!answer.ok() && !is_absent(answer)) fail(call, answer);
 }
 
 }  // namespace davit::store

@@ -11,9 +11,8 @@
 
 #include <functional>
 
+#include "store/http_store.h"
 #include "store/rest/address.h"
-#include "store/store.h"
-#include "wire/http_client.h"
 
 namespace davit::store {
 
@@ -22,10 +21,10 @@ struct RestOptions {
   std::function<rest::Login()> login;
   std::string ca_file;          // PEM, instead of the system's authorities; "": those
   std::string spool_directory;  // where drafts lie until they are whole; "": in memory
-  wire::Deadlines deadlines{.connect = std::chrono::seconds(15), .idle = std::chrono::minutes(2)};
+  wire::Deadlines deadlines = wire::kStoreDeadlines;
 };
 
-class RestStore : public Store {
+class RestStore : public HttpStore {
  public:
   using Store::put;
 
@@ -35,21 +34,17 @@ class RestStore : public Store {
   void prepare() override;
   void put(const Name& name, std::span<const base::ByteView> pieces) override;
   std::unique_ptr<Draft> begin_draft(Kind kind, size_t expected_bytes) override;
-  base::Bytes get(const Name& name, uint64_t max_bytes) override;
-  void get_range(const Name& name, uint64_t offset, std::span<uint8_t> out) override;
-  std::optional<uint64_t> find_size(const Name& name) override;
   void list(Kind kind, const std::function<void(const FileInfo&)>& each) override;
-  void remove(const Name& name) override;
 
   unsigned connections() const override { return 5; }  // as restic
   std::string describe() const override { return rest::to_string(address_); }
 
  private:
-  struct Call;
-
-  wire::HttpResponse send(const Call& call);
-  bool is_gone(const Name& name, const wire::HttpResponse& answer);
-  [[noreturn]] void fail(const Call& call, const wire::HttpResponse& answer);
+  wire::HttpResponse send(const Call& call) override;
+  std::string path_of(const Name& name) const override;
+  bool is_absent(const Name& name, const wire::HttpResponse& answer) override;
+  bool says_why(const wire::HttpResponse& head) const override;
+  [[noreturn]] void fail(const Call& call, const wire::HttpResponse& answer) override;
 
   const rest::Address address_;
   const RestOptions options_;

@@ -19,10 +19,6 @@ using wire::HttpResponse;
 constexpr size_t kMaxAnswer = 16 << 20;  // a page of a listing is some hundred KiB
 constexpr const char* kFirstRegion = "us-east-1";
 
-bool is_absent(const HttpResponse& answer) {
-  return answer.status == 404 && s3::parse_refusal(answer.body).code == "NoSuchKey";
-}
-
 base::Id hash_of(std::span<const ByteView> pieces) {
   crypto::Sha256 hash;
   for (const ByteView piece : pieces) hash.update(piece);
@@ -31,26 +27,25 @@ base::Id hash_of(std::span<const ByteView> pieces) {
 
 }  // namespace
 
-// One request, which may be sent more than once.
-struct S3Store::Call {
-  std::string what;  // "cannot read config from s3:host/bucket", for messages
-  std::string method;
-  std::string key;  // "": the bucket itself
-  s3::Query query = {};
-  std::vector<wire::Header> headers = {};
-  std::span<const ByteView> body = {};
-  std::optional<base::Id> body_hash = {};  // where it is known
-  // Of an answer that is no refusal; without a sink its body is in memory.
-  const wire::BodySink* sink = nullptr;
-  const wire::HeadSink* head = nullptr;
-  std::chrono::seconds grace{0};
-};
-
 S3Store::S3Store(s3::Address address, S3Options options)
     : address_(std::move(address)),
       options_(std::move(options)),
       client_("davit", options_.ca_file),
       region_(!options_.region.empty() ? options_.region : s3::region_of_host(address_.host)) {}
+
+std::string S3Store::path_of(const Name& name) const {
+  return key_of(relative_path(name));
+}
+
+bool S3Store::is_absent(const Name&, const HttpResponse& answer) {
+  return answer.status == 404 && s3::parse_refusal(answer.body).code == "NoSuchKey";
+}
+
+// Refusals of a HEAD do not say whether the file, the bucket or a right is missing; those of a GET
+// do.
+bool S3Store::says_why(const HttpResponse& head) const {
+  return wire::is_transient_status(head.status);
+}
 
 std::string S3Store::key_of(const std::string& path) const {
   return address_.prefix.empty() ? path : address_.prefix + "/" + path;
@@ -60,9 +55,9 @@ HttpResponse S3Store::send_once(const Call& call, const std::string& region, bas
   if (!options_.credentials)
     throw base::UsageError("there are no keys for " + describe() +
                            ": set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY");
-  const s3::Place place = s3::place_of(address_, options_.style, call.key);
+  const s3::Place place = s3::place_of(address_, options_.style, call.path);
   s3::Request request{call.method, place.host, place.path, call.query, call.headers};
-  const base::Id payload = call.body_hash ? *call.body_hash : hash_of(call.body);
+  const base::Id payload = call.body_hash ? *call.body_hash : hash_of(call.body.value_or(Pieces()));
   request.headers.emplace_back("x-amz-content-sha256", payload.hex());
   // What was read from a file or typed may hold anything; a header may not.
   s3::sign(request, payload.hex(), options_.credentials(), {region}, now);
@@ -73,7 +68,7 @@ HttpResponse S3Store::send_once(const Call& call, const std::string& region, bas
   message.url =
       address_.scheme + "://" + place.host + place.path + (query.empty() ? "" : "?" + query);
   message.headers = std::move(request.headers);
-  if (call.method == "PUT") message.body_source = body_of(call.body);
+  if (call.body) message.body_source = body_of(*call.body);
   message.deadlines = options_.deadlines;
   message.stop = base::patience().stop;
   message.grace = call.grace;
@@ -82,7 +77,7 @@ HttpResponse S3Store::send_once(const Call& call, const std::string& region, bas
     if (call.sink == nullptr) return client_.send(message);
     return client_.stream(message, *call.sink, *call.head);
   } catch (const base::IoError& error) {
-    throw s3::explain(call.what, error, address_);
+    throw explain(call.what, error, message.url, "s3:http://…");
   }
 }
 
@@ -139,7 +134,7 @@ void S3Store::make_bucket() {
   HttpResponse answer = send(call);
   if (!body.empty() && s3::parse_refusal(answer.body).code == "InvalidLocationConstraint") {
     // The server has regions of its own, or none: where it makes buckets by itself will do.
-    call.body = {};
+    call.body = Pieces();
     answer = send(call);
   }
   if (!answer.ok() && s3::parse_refusal(answer.body).code != "BucketAlreadyOwnedByYou")
@@ -148,7 +143,7 @@ void S3Store::make_bucket() {
 
 void S3Store::put(const Name& name, std::span<const ByteView> pieces) {
   Call call{"cannot write " + store::to_string(name) + " to " + describe(), "PUT",
-            key_of(relative_path(name))};
+            path_of(name)};
   call.body = pieces;
   if (name.kind == Kind::lock) call.grace = kGraceForALock;
   // The server compares it with what arrives: so what was damaged since it was hashed is refused.
@@ -173,75 +168,7 @@ void S3Store::put(const Name& name, std::span<const ByteView> pieces) {
 }
 
 std::unique_ptr<Draft> S3Store::begin_draft(Kind kind, size_t expected_bytes) {
-  if (options_.spool_directory.empty()) return Store::begin_draft(kind, expected_bytes);
-  return std::make_unique<SpoolDraft>(*this, options_.spool_directory);
-}
-
-base::Bytes S3Store::get(const Name& name, uint64_t max_bytes) {
-  WholeBody body(name, max_bytes);
-  const wire::HeadSink head = body.head();
-  const wire::BodySink sink = body.sink();
-  Call call{"cannot read " + store::to_string(name) + " from " + describe(), "GET",
-            key_of(relative_path(name))};
-  call.sink = &sink;
-  call.head = &head;
-  const HttpResponse answer = send(call);
-  if (is_absent(answer)) throw base::NotFound("the repository has no " + store::to_string(name));
-  if (!answer.ok()) fail(call, answer);
-  return body.take();
-}
-
-void S3Store::get_range(const Name& name, uint64_t offset, std::span<uint8_t> out) {
-  const auto too_short = [&] {
-    throw base::Corrupt(store::to_string(name) + " ends before " + std::to_string(offset) + " + " +
-                        std::to_string(out.size()) + " bytes");
-  };
-  if (out.empty() || offset > UINT64_MAX - out.size()) {  // what no Range header can say
-    const auto size_bytes = find_size(name);
-    if (!size_bytes) throw base::NotFound("the repository has no " + store::to_string(name));
-    if (offset > *size_bytes || !out.empty()) too_short();
-    return;
-  }
-  RangeOfBody range(offset, out);
-  const wire::HeadSink head = range.head();
-  const wire::BodySink sink = range.sink();
-  Call call{"cannot read " + store::to_string(name) + " from " + describe(), "GET",
-            key_of(relative_path(name))};
-  call.headers = {range.header()};
-  call.sink = &sink;
-  call.head = &head;
-  const HttpResponse answer = send(call);
-  if (is_absent(answer)) throw base::NotFound("the repository has no " + store::to_string(name));
-  if (answer.status == 416) too_short();
-  if (!answer.ok()) fail(call, answer);
-  if (!range.is_whole()) too_short();
-}
-
-std::optional<uint64_t> S3Store::find_size(const Name& name) {
-  Call call{"cannot look for " + store::to_string(name) + " in " + describe(), "HEAD",
-            key_of(relative_path(name))};
-  const HttpResponse answer = send(call);
-  if (answer.ok()) {
-    if (const auto size_bytes = content_length(answer)) return size_bytes;
-    throw base::IoError(call.what + ": the server does not say its size", 0);
-  }
-  // Refusals of a HEAD do not say whether the file, the bucket or a right is missing; those of a
-  // GET do.
-  if (wire::is_transient_status(answer.status)) fail(call, answer);
-  std::optional<uint64_t> size_bytes;
-  const wire::HeadSink head = [&](const HttpResponse& found) {
-    size_bytes = content_length(found);
-  };
-  const wire::BodySink sink = [](ByteView) {};
-  call.method = "GET";
-  call.head = &head;
-  call.sink = &sink;
-  const HttpResponse reason = send(call);
-  if (is_absent(reason)) return std::nullopt;
-  if (!reason.ok()) fail(call, reason);
-  // It was made meanwhile, or HEAD is what the server does not know.
-  if (!size_bytes) throw base::IoError(call.what + ": the server does not say its size", 0);
-  return size_bytes;
+  return begin_spooled(*this, options_.spool_directory, kind, expected_bytes);
 }
 
 void S3Store::list(Kind kind, const std::function<void(const FileInfo&)>& each) {
@@ -271,13 +198,6 @@ void S3Store::list(Kind kind, const std::function<void(const FileInfo&)>& each) 
       throw base::IoError(call.what + ": the server gives the same page again and again", 0);
     token = page.next;
   }
-}
-
-void S3Store::remove(const Name& name) {
-  const Call call{"cannot remove " + store::to_string(name) + " from " + describe(), "DELETE",
-                  key_of(relative_path(name))};
-  const HttpResponse answer = send(call);
-  if (!answer.ok() && !is_absent(answer)) fail(call, answer);
 }
 
 }  // namespace davit::store

@@ -11,10 +11,9 @@
 
 #include "base/clock.h"
 #include "base/synchronized.h"
+#include "store/http_store.h"
 #include "store/s3/address.h"
 #include "store/s3/signature.h"
-#include "store/store.h"
-#include "wire/http_client.h"
 
 namespace davit::store {
 
@@ -26,12 +25,11 @@ struct S3Options {
   std::string ca_file;             // PEM, instead of the system's authorities; "": those
   std::string spool_directory;     // where drafts lie until they are whole; "": in memory
   unsigned files_per_page = 1000;  // of a listing; servers give fewer as they like
-  // An upload is silent while the last of it drains from the kernel's buffers and is made durable.
-  wire::Deadlines deadlines{.connect = std::chrono::seconds(15), .idle = std::chrono::minutes(2)};
+  wire::Deadlines deadlines = wire::kStoreDeadlines;
   std::function<base::Time()> now = [] { return base::SystemClock().now(); };
 };
 
-class S3Store : public Store {
+class S3Store : public HttpStore {
  public:
   using Store::put;
 
@@ -42,23 +40,20 @@ class S3Store : public Store {
   void prepare() override;
   void put(const Name& name, std::span<const base::ByteView> pieces) override;
   std::unique_ptr<Draft> begin_draft(Kind kind, size_t expected_bytes) override;
-  base::Bytes get(const Name& name, uint64_t max_bytes) override;
-  void get_range(const Name& name, uint64_t offset, std::span<uint8_t> out) override;
-  std::optional<uint64_t> find_size(const Name& name) override;
   void list(Kind kind, const std::function<void(const FileInfo&)>& each) override;
-  void remove(const Name& name) override;
 
   unsigned connections() const override { return 8; }
   std::string describe() const override { return s3::to_string(address_); }
 
  private:
-  struct Call;
-
+  wire::HttpResponse send(const Call& call) override;
+  std::string path_of(const Name& name) const override;
+  bool is_absent(const Name& name, const wire::HttpResponse& answer) override;
+  bool says_why(const wire::HttpResponse& head) const override;
+  [[noreturn]] void fail(const Call& call, const wire::HttpResponse& answer) override;
   std::string key_of(const std::string& path) const;
-  wire::HttpResponse send(const Call& call);
   wire::HttpResponse send_once(const Call& call, const std::string& region, base::Time now);
   bool learn_region(const wire::HttpResponse& answer, const std::string& used);
-  [[noreturn]] void fail(const Call& call, const wire::HttpResponse& answer);
   void make_bucket();
 
   const s3::Address address_;

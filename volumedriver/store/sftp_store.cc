@@ -55,10 +55,6 @@ std::vector<FileInfo> files_in(Kind kind, const std::string& directory,
   return files;
 }
 
-[[noreturn]] void not_found(const Name& name) {
-  throw base::NotFound("the repository has no " + to_string(name));
-}
-
 }  // namespace
 
 SftpStore::SftpStore(sftp::Address address, SftpOptions options)
@@ -228,8 +224,7 @@ void SftpStore::put(const Name& name, std::span<const ByteView> pieces) {
 }
 
 std::unique_ptr<Draft> SftpStore::begin_draft(Kind kind, size_t expected_bytes) {
-  if (options_.spool_directory.empty()) return Store::begin_draft(kind, expected_bytes);
-  return std::make_unique<SpoolDraft>(*this, options_.spool_directory);
+  return begin_spooled(*this, options_.spool_directory, kind, expected_bytes);
 }
 
 base::Bytes SftpStore::get(const Name& name, uint64_t max_bytes) {
@@ -249,20 +244,11 @@ base::Bytes SftpStore::get(const Name& name, uint64_t max_bytes) {
 }
 
 void SftpStore::get_range(const Name& name, uint64_t offset, std::span<uint8_t> out) {
-  const auto too_short = [&] {
-    throw base::Corrupt(to_string(name) + " ends before " + std::to_string(offset) + " + " +
-                        std::to_string(out.size()) + " bytes");
-  };
-  if (out.empty() || offset > static_cast<uint64_t>(INT64_MAX) - out.size()) {
-    const auto size_bytes = find_size(name);
-    if (!size_bytes) not_found(name);
-    if (offset > *size_bytes || !out.empty()) too_short();
-    return;
-  }
+  if (is_settled(*this, name, offset, out.size())) return;
   reach("read " + to_string(name) + " from", [&](Session& session) {
     const auto count = session.read(path_of(name), offset, out);
     if (!count) not_found(name);
-    if (*count != out.size()) too_short();
+    if (*count != out.size()) too_short(name, offset, out.size());
   });
 }
 

@@ -29,4 +29,10 @@ void SpoolDraft::commit(const Name& name) {
   store_.put(name, mapped.bytes());
 }
 
+std::unique_ptr<Draft> begin_spooled(Store& store, const std::string& directory, Kind kind,
+                                     size_t expected_bytes) {
+  if (directory.empty()) return store.Store::begin_draft(kind, expected_bytes);
+  return std::make_unique<SpoolDraft>(store, directory);
+}
+
 }  // namespace davit::store

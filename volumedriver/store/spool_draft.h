@@ -2,6 +2,7 @@
 // that packs under way cost disk and no memory.
 #pragma once
 
+#include <memory>
 #include <string>
 
 #include "base/fd.h"
@@ -24,5 +25,9 @@ class SpoolDraft : public Draft {
   const base::Fd file_;
   uint64_t size_bytes_ = 0;
 };
+
+// A draft of the store in `directory`, or in memory where that is "".
+std::unique_ptr<Draft> begin_spooled(Store& store, const std::string& directory, Kind kind,
+                                     size_t expected_bytes);
 
 }  // namespace davit::store

@@ -27,6 +27,24 @@ class MemoryDraft : public Draft {
 
 }  // namespace
 
+void not_found(const Name& name) {
+  throw base::NotFound("the repository has no " + to_string(name));
+}
+
+void too_short(const Name& name, uint64_t offset, size_t bytes) {
+  throw base::Corrupt(to_string(name) + " ends before " + std::to_string(offset) + " + " +
+                      std::to_string(bytes) + " bytes");
+}
+
+bool is_settled(Store& store, const Name& name, uint64_t offset, size_t bytes) {
+  if (bytes > 0 && bytes <= INT64_MAX && offset <= static_cast<uint64_t>(INT64_MAX) - bytes)
+    return false;
+  const auto size_bytes = store.find_size(name);
+  if (!size_bytes) not_found(name);
+  if (offset > *size_bytes || bytes > 0) too_short(name, offset, bytes);
+  return true;
+}
+
 std::unique_ptr<Draft> Store::begin_draft(Kind, size_t expected_bytes) {
   return std::make_unique<MemoryDraft>(*this, expected_bytes);
 }

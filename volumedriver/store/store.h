@@ -64,6 +64,15 @@ class Draft {
   virtual void commit(const Name& name) = 0;
 };
 
+class Store;
+
+// What get() and get_range() throw: NotFound, and Corrupt for a range of so many bytes.
+[[noreturn]] void not_found(const Name& name);
+[[noreturn]] void too_short(const Name& name, uint64_t offset, size_t bytes);
+// Whether the file's size alone answers get_range(): nothing is wanted, or what no file has and no
+// request can name (63 bits). Throws as get_range() does.
+bool is_settled(Store& store, const Name& name, uint64_t offset, size_t bytes);
+
 class Store {
  public:
   virtual ~Store() = default;

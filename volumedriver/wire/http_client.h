@@ -50,6 +50,11 @@ struct Deadlines {
   std::chrono::milliseconds total{0};
 };
 
+// Of stores. An upload is silent while the last of it drains from the kernel's buffers and is made
+// durable.
+inline constexpr Deadlines kStoreDeadlines{.connect = std::chrono::seconds(15),
+                                           .idle = std::chrono::minutes(2)};
+
 // A body that is made while it is sent.
 struct BodySource {
   // Fills some of `out` and says how much; 0 is the end. May throw; send() throws that again.

@@ -35,7 +35,7 @@ struct SftpAccess {
   // Of the key file; asked at each login. None, or "": it has none. May throw.
   std::function<std::string()> passphrase;
   // `total` does not count here.
-  Deadlines deadlines{.connect = std::chrono::seconds(15), .idle = std::chrono::minutes(2)};
+  Deadlines deadlines = kStoreDeadlines;
 };
 
 struct SftpEntry {

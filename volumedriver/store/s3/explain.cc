@@ -103,16 +103,4 @@ base::IoError explain(const std::string& what, const wire::HttpResponse& answer,
   return base::IoError(text, number, number == 0 && is_transient(answer.status, refusal.code));
 }
 
-base::IoError explain(const std::string& what, const base::IoError& error, const Address& address) {
-  std::string text = what + ": " + error.what();
-  if (dynamic_cast<const wire::Untrusted*>(&error) != nullptr)
-    text += address.scheme == "https" ? "; where the server's certificate is your own, name the "
-                                        "file of its authority in RESTIC_CACERT; a server "
-                                        "without TLS is named s3:http://…"
-                                      : "";
-  else if (error.number() == ECONNREFUSED)
-    text += "; does the server run, and is the port right?";
-  return base::IoError(text, error.number(), error.transient());
-}
-
 }  // namespace davit::store::s3

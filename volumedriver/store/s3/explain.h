@@ -22,7 +22,4 @@ struct Circumstances {
 base::IoError explain(const std::string& what, const wire::HttpResponse& answer,
                       const Refusal& refusal, const Circumstances& circumstances);
 
-// The same for a request that got no answer.
-base::IoError explain(const std::string& what, const base::IoError& error, const Address& address);
-
 }  // namespace davit::store::s3
