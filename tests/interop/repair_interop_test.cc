@@ -5,6 +5,9 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <set>
+#include <utility>
+#include <vector>
 
 #include "base/errors.h"
 #include "crypto/sha256.h"
@@ -77,16 +80,16 @@ INSTANTIATE_TEST_SUITE_P(With, RepairInterop, ::testing::ValuesIn(test::kResticV
 TEST_P(RepairInterop, ResticFindsNothingWrongWithWhatWasRepaired) {
   const auto repository = repo::Repository::init(store::open_store(path_), "password");
   auto& store = repository->store();
-  std::map<base::Id, Files> saved;
+  std::vector<std::pair<base::Id, Files>> saved;  // the first has the pack of what all share
   for (uint64_t i = 0; i < 6; ++i) {
     const Files files{{"shared/file", noise(1, 60'000)},
                       {"own/" + std::to_string(i), noise(10 + i, 30'000)},
                       {"text", "of snapshot " + std::to_string(i)}};
-    saved[test::save_files(*repository, files, test::packs_of(40 << 10))] = files;
+    saved.emplace_back(test::save_files(*repository, files, test::packs_of(40 << 10)), files);
   }
   // A directory that one snapshot has, by its pack.
   const auto pack_of = [&](size_t number, const std::string& directory) {
-    const auto root = repository->load_snapshot(std::next(saved.begin(), number)->first).tree;
+    const auto root = repository->load_snapshot(saved.at(number).first).tree;
     for (const auto& node : repo::parse_tree(repository->load_blob(repo::BlobType::tree, root)))
       if (node.name == directory)
         return repository->index().find(repo::BlobType::tree, *node.subtree)->pack;
@@ -97,14 +100,14 @@ TEST_P(RepairInterop, ResticFindsNothingWrongWithWhatWasRepaired) {
   const auto content_of = [&](size_t number) {
     std::optional<base::Id> found;
     repository->index().for_each([&](const repo::IndexEntry& entry) {
-      const std::string& text = std::next(saved.begin(), number)->second.at("text");
+      const std::string& text = saved.at(number).second.at("text");
       if (entry.id == crypto::sha256(base::as_bytes(text))) found = entry.location.pack;
     });
     return found.value();
   };
   store.remove({Kind::data, content_of(2)});
   flip(store, {Kind::index, test::ids_of(store, Kind::index).at(3)}, 1);
-  flip(store, {Kind::snapshot, std::next(saved.begin(), 4)->first}, 1);
+  flip(store, {Kind::snapshot, saved.at(4).first}, 1);
   flip(store, {Kind::key, test::ids_of(store, Kind::key).at(0)}, 2);
   flip(store, store::Name{}, 1);
   ASSERT_FALSE(succeeded(restic_->ask({"check", "--read-data"})));
