@@ -43,14 +43,24 @@ uint64_t fingerprint(base::ByteView window, uint64_t p) {
   return value;
 }
 
-TEST(Chunker, CutsWhereResticDoes) {
+// In vectors, where the processor can, and without.
+class Chunkers : public ::testing::TestWithParam<bool> {
+ protected:
+  static Chunker chunker_of(Polynomial polynomial) { return Chunker(polynomial, GetParam()); }
+};
+INSTANTIATE_TEST_SUITE_P(With, Chunkers,
+                         ::testing::ValuesIn(WideSearch::works_here() ? std::vector{false, true}
+                                                                      : std::vector{false}),
+                         [](const auto& info) { return info.param ? "vectors" : "words"; });
+
+TEST_P(Chunkers, CutsWhereResticDoes) {
   const auto vectors = test::read_vectors("chunker-vectors.json");
   ASSERT_EQ(vectors["cuts"].size(), 3u);
   for (const auto& [name, about] : vectors["streams"].items()) {
     const base::Bytes data = stream(name);
     ASSERT_EQ(crypto::sha256(data).hex(), about["sha256"].get<std::string>()) << name;
     for (const auto& [polynomial, streams] : vectors["cuts"].items()) {
-      const Chunker chunker(Polynomial::parse(polynomial));
+      const Chunker chunker = chunker_of(Polynomial::parse(polynomial));
       std::vector<size_t> expected;
       for (const auto& chunk : streams[name]) expected.push_back(chunk["length"].get<size_t>());
       EXPECT_EQ(cut(chunker, data), expected) << name << " under " << polynomial;
@@ -65,9 +75,9 @@ TEST(Chunker, CutsWhereResticDoes) {
   }
 }
 
-TEST(Chunker, EveryCutAndNoEarlierPlaceSatisfiesTheDefinition) {
+TEST_P(Chunkers, EveryCutAndNoEarlierPlaceSatisfiesTheDefinition) {
   const Polynomial polynomial = Polynomial::random_irreducible();
-  const Chunker chunker(polynomial);
+  const Chunker chunker = chunker_of(polynomial);
   const base::Bytes data = test::Stream(4).bytes(3 << 20);
   const size_t length = chunker.next_cut(data, true);
   const auto hit = [&](size_t at) {
@@ -79,19 +89,31 @@ TEST(Chunker, EveryCutAndNoEarlierPlaceSatisfiesTheDefinition) {
   for (size_t at = kMinChunk; at < length; ++at) ASSERT_FALSE(hit(at)) << at;
 }
 
-TEST(Chunker, FindsACutInEveryLaneAndAtEveryEdge) {
+TEST_P(Chunkers, FindsACutInEveryLaneAndAtEveryEdge) {
   // 64 bytes that cut, moved over data that never does.
-  const Chunker chunker(kPolynomial);
+  const Chunker chunker = chunker_of(kPolynomial);
   const base::Bytes random = test::Stream(1).bytes(686'181);  // its first chunk, by the vectors
   const base::ByteView window = base::ByteView(random).last(64);
   test::Stream places(7);
-  for (int round = 0; round < 300; ++round) {
-    base::Bytes data(kMinChunk + 200'000, 1);
-    size_t at = kMinChunk + places.below(200'000);
-    if (round < 40) at = kMinChunk + static_cast<size_t>(round);
-    if (round >= 40 && round < 80) at = kMinChunk + 32768 + static_cast<size_t>(round) - 60;
-    if (round >= 80 && round < 120) at = kMinChunk + 4096 + static_cast<size_t>(round) - 100;
+  const auto put = [&](base::Bytes& data, size_t at) {
     std::copy(window.begin(), window.end(), data.begin() + static_cast<ptrdiff_t>(at) - 64);
+  };
+  // Around where lanes and blocks of either kind end.
+  std::vector<size_t> edges{0, 16, 64};
+  for (size_t lane : {1, 2, 7, 8, 9, 31, 32, 33, 63, 64})
+    for (size_t bytes : {2112, 4160}) edges.push_back(lane * bytes);
+  std::vector<size_t> offsets;
+  for (size_t edge : edges)
+    for (int near = -3; near <= 3; ++near)
+      if (edge > 0 || near >= 0) offsets.push_back(edge + static_cast<size_t>(near + 3) - 3);
+  for (int round = 0; round < 300; ++round) offsets.push_back(places.below(300'000));
+  for (const size_t offset : offsets) {
+    base::Bytes data(kMinChunk + 300'000, 1);
+    const size_t at = kMinChunk + offset;
+    put(data, at);
+    // Another one behind it, most often in the same block, and then sooner in its lane.
+    const size_t second = at + 64 + places.below(20'000);
+    if (second <= data.size()) put(data, second);
     ASSERT_EQ(chunker.next_cut(data, true), at);
     data.resize(at);
     ASSERT_EQ(chunker.next_cut(data, false), at);
@@ -100,8 +122,18 @@ TEST(Chunker, FindsACutInEveryLaneAndAtEveryEdge) {
   }
 }
 
-TEST(Chunker, GrowingBuffersGiveTheSameCuts) {
-  const Chunker chunker(kPolynomial);
+TEST(Chunker, VectorsAndWordsCutAlike) {
+  test::Stream sizes(11);
+  for (uint64_t seed = 0; seed < 24; ++seed) {
+    const Polynomial polynomial = Polynomial::random_irreducible();
+    const base::Bytes data = test::Stream(100 + seed).bytes(kMinChunk + 1 + sizes.below(6 << 20));
+    EXPECT_EQ(cut(Chunker(polynomial), data), cut(Chunker(polynomial, false), data))
+        << polynomial.format();
+  }
+}
+
+TEST_P(Chunkers, GrowingBuffersGiveTheSameCuts) {
+  const Chunker chunker = chunker_of(kPolynomial);
   const base::Bytes data = test::Stream(1).bytes(5 << 20);
   test::Stream steps(9);
   const size_t expected = chunker.next_cut(data, true);
@@ -116,8 +148,8 @@ TEST(Chunker, GrowingBuffersGiveTheSameCuts) {
   }
 }
 
-TEST(Chunker, SmallFilesAreOneChunkAndEmptyOnesNone) {
-  const Chunker chunker(kPolynomial);
+TEST_P(Chunkers, SmallFilesAreOneChunkAndEmptyOnesNone) {
+  const Chunker chunker = chunker_of(kPolynomial);
   const base::Bytes data = test::Stream(5).bytes(kMinChunk);
   EXPECT_EQ(chunker.next_cut({}, true), 0u);
   EXPECT_EQ(chunker.next_cut({}, false), 0u);
@@ -127,8 +159,8 @@ TEST(Chunker, SmallFilesAreOneChunkAndEmptyOnesNone) {
   EXPECT_EQ(chunker.next_cut(base::ByteView(data).first(kMinChunk - 1), false), 0u);
 }
 
-TEST(Chunker, NoChunkIsLongerThanTheLimit) {
-  const Chunker chunker(kPolynomial);
+TEST_P(Chunkers, NoChunkIsLongerThanTheLimit) {
+  const Chunker chunker = chunker_of(kPolynomial);
   const base::Bytes data(kMaxChunk + 1000, 1);  // a constant 1 never cuts under this polynomial
   EXPECT_EQ(chunker.next_cut(data, true), kMaxChunk);
   EXPECT_EQ(chunker.next_cut(base::ByteView(data).first(kMaxChunk), false), kMaxChunk);

@@ -13,9 +13,10 @@ constexpr int kDegree = 53;
 constexpr size_t kWindow = 64;
 constexpr uint64_t kCutMask = (1 << 20) - 1;
 // The hash is a chain of dependent steps, so several places of the data are hashed in turn to keep
-// the processor busy. Eight chains fit its registers.
+// the processor busy. Eight chains fit its registers. An odd number of lines in each: of lanes that
+// lie 4 KiB apart, all would compete for one set of the first cache.
 constexpr size_t kLanes = 8;
-constexpr size_t kLaneSize = 4096;
+constexpr size_t kLaneSize = 4096 + 64;
 constexpr size_t kBlockSize = kLanes * kLaneSize;
 
 int degree_of(uint64_t bits) {
@@ -93,7 +94,13 @@ std::string Polynomial::format() const {
   return std::string(digits, result.ptr);
 }
 
-Chunker::Chunker(Polynomial polynomial) : polynomial_(polynomial) {
+Chunker::Chunker(Polynomial polynomial, bool wide)
+    : polynomial_(polynomial),
+      tables_(tables_of(polynomial)),
+      wide_(tables_.reduce, tables_.leave),
+      is_wide_(wide && WideSearch::works_here()) {}
+
+Chunker::Tables Chunker::tables_of(Polynomial polynomial) {
   if (polynomial.degree() != kDegree || !polynomial.is_irreducible()) {
     throw base::Corrupt("the chunker polynomial " + polynomial.format() +
                         " is not an irreducible one of degree 53");
@@ -102,45 +109,62 @@ Chunker::Chunker(Polynomial polynomial) : polynomial_(polynomial) {
   const uint64_t x53 = p ^ (uint64_t{1} << kDegree);  // x^53 mod p
   uint64_t leave = 1;                                 // x^(8 * 63) mod p
   for (size_t i = 0; i < kWindow - 1; ++i) leave = multiply(leave, uint64_t{1} << 8, p);
+  Tables tables;
   for (uint64_t byte = 0; byte < 256; ++byte) {
-    reduce_[byte] = multiply(x53, byte, p) ^ (byte << kDegree);
-    leave_[byte] = multiply(leave, byte, p);
+    tables.reduce[byte] = multiply(x53, byte, p) ^ (byte << kDegree);
+    tables.leave[byte] = multiply(leave, byte, p);
   }
+  return tables;
 }
 
-// The smallest cut in (from, to], or null. The kWindow bytes before `from` are there.
-const uint8_t* Chunker::find_candidate(const uint8_t* from, const uint8_t* to) const {
-  const auto push = [this](uint64_t hash, uint8_t byte) {
-    return (hash << 8 | byte) ^ reduce_[hash >> (kDegree - 8)];
-  };
-  while (static_cast<size_t>(to - from) >= kBlockSize) {
-    uint64_t hashes[kLanes] = {};
-    for (size_t i = 0; i < kWindow; ++i) {
-      for (size_t lane = 0; lane < kLanes; ++lane) {
-        hashes[lane] = push(hashes[lane], from[lane * kLaneSize + i - kWindow]);
-      }
-    }
-    const uint8_t* best = nullptr;
-    for (const uint8_t* at = from; at != from + kLaneSize; ++at) {
-#pragma GCC unroll 8
-      for (size_t lane = 0; lane < kLanes; ++lane) {
-        const uint8_t* here = at + lane * kLaneSize;
-        hashes[lane] = push(hashes[lane] ^ leave_[*(here - kWindow)], *here);
-        if ((hashes[lane] & kCutMask) == 0) [[unlikely]] {
-          if (best == nullptr || here + 1 < best) best = here + 1;
-        }
-      }
-    }
-    if (best != nullptr) return best;
-    from += kBlockSize;
-  }
+inline uint64_t Chunker::push(uint64_t hash, uint8_t byte) const {
+  return (hash << 8 | byte) ^ tables_.reduce[hash >> (kDegree - 8)];
+}
+
+const uint8_t* Chunker::find_in_turn(const uint8_t* from, const uint8_t* to) const {
   uint64_t hash = 0;
   for (const uint8_t* at = from - kWindow; at != from; ++at) hash = push(hash, *at);
   for (; from != to; ++from) {
-    hash = push(hash ^ leave_[*(from - kWindow)], *from);
+    hash = push(hash ^ tables_.leave[*(from - kWindow)], *from);
     if ((hash & kCutMask) == 0) return from + 1;
   }
   return nullptr;
+}
+
+const uint8_t* Chunker::find_in_block(const uint8_t* from) const {
+  uint64_t hashes[kLanes] = {};
+  for (size_t i = 0; i < kWindow; ++i) {
+    for (size_t lane = 0; lane < kLanes; ++lane) {
+      hashes[lane] = push(hashes[lane], from[lane * kLaneSize + i - kWindow]);
+    }
+  }
+  const uint8_t* best = nullptr;
+  for (const uint8_t* at = from; at != from + kLaneSize; ++at) {
+#pragma GCC unroll 8
+    for (size_t lane = 0; lane < kLanes; ++lane) {
+      const uint8_t* here = at + lane * kLaneSize;
+      hashes[lane] = push(hashes[lane] ^ tables_.leave[*(here - kWindow)], *here);
+      if ((hashes[lane] & kCutMask) == 0) [[unlikely]] {
+        if (best == nullptr || here + 1 < best) best = here + 1;
+      }
+    }
+  }
+  return best;
+}
+
+const uint8_t* Chunker::find_cut(const uint8_t* from, const uint8_t* to) const {
+  const auto left = [&] { return static_cast<size_t>(to - from); };
+  if (is_wide_) {
+    while (const size_t lane_bytes = WideSearch::lane_bytes(left())) {
+      if (const uint8_t* step = wide_.find(from, lane_bytes))
+        return find_in_turn(step, step + WideSearch::kStep);
+      from += WideSearch::kLanes * lane_bytes;
+    }
+  }
+  for (; left() >= kBlockSize; from += kBlockSize) {
+    if (const uint8_t* cut = find_in_block(from)) return cut;
+  }
+  return find_in_turn(from, to);
 }
 
 size_t Chunker::next_cut(base::ByteView data, bool at_end, size_t searched_bytes) const {
@@ -148,7 +172,7 @@ size_t Chunker::next_cut(base::ByteView data, bool at_end, size_t searched_bytes
   // A cut exactly at the limit needs no hash to be found, but a smaller one does.
   const size_t from = std::max(kMinChunk, searched_bytes + 1) - 1;
   if (from < limit) {
-    if (const uint8_t* cut = find_candidate(data.data() + from, data.data() + limit)) {
+    if (const uint8_t* cut = find_cut(data.data() + from, data.data() + limit)) {
       return static_cast<size_t>(cut - data.data());
     }
   }

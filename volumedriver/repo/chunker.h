@@ -13,6 +13,7 @@
 #include <string_view>
 
 #include "base/bytes.h"
+#include "repo/wide_search.h"
 
 namespace davit::repo {
 
@@ -34,11 +35,12 @@ struct Polynomial {
   bool operator==(const Polynomial&) const = default;
 };
 
-// Immutable once made; any number of threads may use one (it is 4 KiB of tables).
+// Immutable once made; any number of threads may use one (it is 4.5 KiB of tables).
 class Chunker {
  public:
-  // Throws Corrupt unless `polynomial` is irreducible and of degree 53.
-  explicit Chunker(Polynomial polynomial);
+  // Throws Corrupt unless `polynomial` is irreducible and of degree 53. `wide`: in vectors; tests
+  // say false to see what other processors do.
+  explicit Chunker(Polynomial polynomial, bool wide = true);
 
   // `data` begins where a chunk begins. Returns that chunk's length; `at_end` says that the file
   // ends with `data`, and then all of it is a chunk where nothing cuts it earlier. Returns 0 where
@@ -50,11 +52,25 @@ class Chunker {
   Polynomial polynomial() const { return polynomial_; }
 
  private:
-  const uint8_t* find_candidate(const uint8_t* from, const uint8_t* to) const;
+  // The smallest cut in (from, to], or null. The 64 bytes before `from` are there.
+  const uint8_t* find_cut(const uint8_t* from, const uint8_t* to) const;
+  // The same, byte by byte.
+  const uint8_t* find_in_turn(const uint8_t* from, const uint8_t* to) const;
+  // In the kBlockSize bytes from `from`.
+  const uint8_t* find_in_block(const uint8_t* from) const;
+  uint64_t push(uint64_t hash, uint8_t byte) const;
+
+  using Table = std::array<uint64_t, 256>;
+  struct Tables {
+    Table reduce;  // what pushing a byte out at the top adds at the bottom
+    Table leave;   // what a byte contributes once it is the oldest of the window
+  };
+  static Tables tables_of(Polynomial polynomial);
 
   Polynomial polynomial_;
-  std::array<uint64_t, 256> reduce_;  // what pushing a byte out at the top adds at the bottom
-  std::array<uint64_t, 256> leave_;   // what a byte contributes once it is the oldest of the window
+  Tables tables_;
+  WideSearch wide_;
+  bool is_wide_;
 };
 
 }  // namespace davit::repo
