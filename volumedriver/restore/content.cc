@@ -71,10 +71,12 @@ void Permits::stop() {
   returned_.notify_all();
 }
 
-Content::Content(const repo::Repository& repository, Sink& sink, Stamps* stamps,
+Content::Content(const repo::Repository& repository, Sink& sink, unsigned threads, Stamps* stamps,
                  base::Progress* progress, std::stop_token stop)
     : repository_(repository),
       sink_(sink),
+      limits_{.max_range_bytes =
+                  std::clamp(kRangesBytes / threads, kMinRangeBytes, kMaxRangeBytes)},
       stamps_(stamps),
       progress_(progress),
       stop_(std::move(stop)) {}
@@ -176,7 +178,7 @@ void Content::flush() {
   std::vector<WantedBlob> wanted;
   wanted.swap(window_);
   window_bytes_ = 0;
-  for (PackRange& range : plan_ranges(std::move(wanted))) {
+  for (PackRange& range : plan_ranges(std::move(wanted), limits_)) {
     check_stop();
     Work work;
     work.range = std::move(range);
@@ -201,7 +203,10 @@ void Content::run() {
   while (auto work = queue_.pop()) {
     check_stop();
     for (PendingFile* file : work->empty_files) {
-      open(*file);
+      {
+        std::lock_guard lock(file->mutex);
+        open(*file);
+      }
       finish(*file);
     }
     if (!work->range.blobs.empty()) read(work->range, buffers);
@@ -246,12 +251,11 @@ void Content::read(PackRange& range, Buffers& buffers) {
 size_t Content::open_batch(const PackRange& range, std::span<const WantedBlob> blobs,
                            Buffers& buffers) {
   size_t count = 0;
-  uint64_t all_bytes = 0, unpacked_bytes = 0;
+  uint64_t unpacked_bytes = 0;
   for (; count < std::min(blobs.size(), kBatchBlobs); ++count) {
-    const repo::BlobLocation& location = blobs[count].location;
-    if (count > 0 && all_bytes + plain_size(location) > kBatchBytes) break;
-    all_bytes += plain_size(location);
-    unpacked_bytes += location.plain_length;
+    const uint64_t more = blobs[count].location.plain_length;
+    if (count > 0 && unpacked_bytes + more > kBatchBytes) break;
+    unpacked_bytes += more;
   }
   buffers.blobs.assign(count, {});
   if (buffers.sealed.empty()) return count;
@@ -287,7 +291,6 @@ void Content::put(const WantedBlob& blob, base::ByteView bytes) {
 }
 
 int Content::open(PendingFile& file) {
-  std::lock_guard lock(file.mutex);
   if (!file.fd)
     file.fd = Sink::create(file.directory->get(), file.node.name, file.node.mode, file.path);
   return file.fd.get();
@@ -295,6 +298,7 @@ int Content::open(PendingFile& file) {
 
 void Content::write(const Target& target, base::ByteView bytes) {
   PendingFile& file = *target.file;
+  std::lock_guard lock(file.mutex);
   const int fd = open(file);
   // Runs of blocks that are not zero, written in one go each.
   size_t at = 0, run = 0;  // [run, at) is to be written

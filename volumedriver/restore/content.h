@@ -3,8 +3,9 @@
 // several at once is faster than one after another. A file gets its metadata right after its last
 // byte.
 //
-// Memory of each thread: a range (plan.h) and the plain bytes of a batch, or one blob where that is
-// larger. Of the walk: kWindowBlobs blobs, and kWaitingWork times as many ranges at most.
+// Memory of all threads: kRangesBytes of ranges (plan.h), or kMinRangeBytes each where they are
+// many. Of each: the bytes that a batch is unpacked to. A blob may be larger than either. Of the
+// walk: kWindowBlobs blobs, and kWaitingWork times as many ranges at most.
 #pragma once
 
 #include <atomic>
@@ -52,7 +53,9 @@ struct PendingFile {
   uint64_t number = 0;
   std::atomic<size_t> pieces_left{0};
   bool holds_permit = false;  // to stay open between pieces
-  std::mutex mutex;           // of fd
+  // Of fd, and to write: the kernel lets one thread at a time write to a file, and lets the others
+  // burn their processor meanwhile.
+  std::mutex mutex;
   base::Fd fd;
   std::list<PendingFile>::iterator self;
 };
@@ -65,9 +68,9 @@ struct Work {
 
 class Content {
  public:
-  // `stamps`: where each file is noted once it is complete, or null.
-  Content(const repo::Repository& repository, Sink& sink, Stamps* stamps, base::Progress* progress,
-          std::stop_token stop);
+  // `threads`: that will run(). `stamps`: where each file is noted once it is complete, or null.
+  Content(const repo::Repository& repository, Sink& sink, unsigned threads, Stamps* stamps,
+          base::Progress* progress, std::stop_token stop);
 
   // --- for the walk ---
   // The current directory's file `node`. `made`: open already, because it has several names.
@@ -89,7 +92,11 @@ class Content {
   static constexpr size_t kOpenFiles = 96;
   static constexpr size_t kOpenDirectories = 128;
   static constexpr size_t kWaitingWork = 32;
-  // A batch: so many plain bytes (or one blob), so many blobs.
+  // The longer a range, the fewer requests, and the more blobs are hashed together.
+  static constexpr uint64_t kRangesBytes = 64 << 20;
+  static constexpr uint64_t kMinRangeBytes = 4 << 20;
+  static constexpr uint64_t kMaxRangeBytes = 8 << 20;
+  // A batch: so many unpacked bytes (or one blob), so many blobs.
   static constexpr uint64_t kBatchBytes = 4 << 20;
   static constexpr size_t kBatchBlobs = 256;
 
@@ -110,11 +117,13 @@ class Content {
   size_t open_batch(const PackRange& range, std::span<const WantedBlob> blobs, Buffers& buffers);
   void put(const WantedBlob& blob, base::ByteView bytes);
   void write(const Target& target, base::ByteView bytes);
+  // With its mutex held.
   int open(PendingFile& file);
   void finish(PendingFile& file);
 
   const repo::Repository& repository_;
   Sink& sink_;
+  const RangeLimits limits_;
   Stamps* const stamps_;
   base::Progress* progress_;
   std::stop_token stop_;

@@ -109,12 +109,12 @@ Result restore_tree(const repo::Repository& repository, const base::Id& root,
   if (!options.scan_cache_path.empty())
     seed = std::make_unique<Seed>(options.scan_cache_path, repository.id());
   Sink sink(directory, *node);
-  Content content(repository, sink, seed ? &seed->stamps() : nullptr, options.progress,
+  const unsigned threads =
+      std::min(32u, base::processor_count() + repository.store().connections());
+  Content content(repository, sink, threads, seed ? &seed->stamps() : nullptr, options.progress,
                   options.stop);
   base::Crew crew([&] { content.stop(); });
   crew.start("plan", [&] { TreeWalk(repository, sink, content, seed.get(), options).run(*node); });
-  const unsigned threads =
-      std::min(32u, base::processor_count() + repository.store().connections());
   for (unsigned i = 0; i < threads; ++i) crew.start("fill", [&] { content.run(); });
   crew.join();
   // From here on all content is in place, and every directory but the root has its metadata.
