@@ -1,6 +1,7 @@
 #!/bin/bash
-# test.sh [JOBS]: all tests, ending with one summary: the units under the address and undefined-behaviour sanitizers; the scenarios,
-# interoperation and crash tests with the programs that are shipped. DAVIT_SOAK=1: full sweeps where else a seeded sample runs.
+# test.sh [JOBS]: all tests, ending with one summary: everything but the scenarios under the address and undefined-behaviour
+# sanitizers; the scenarios, engine and crash tests with the programs that are shipped. DAVIT_SOAK=1: full sweeps where else a
+# seeded sample runs.
 # TESTS: a regular expression of test names, to run some.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -13,7 +14,7 @@ scripts/build.sh release "$jobs"
 mkdir -p build/test
 {
   echo "subdirs($PWD/build/asan)"
-  for room in engine interop crash scenarios; do
+  for room in engine crash scenarios; do
     if [ -d "build/release/tests/$room" ]; then echo "subdirs($PWD/build/release/tests/$room)"; fi
   done
 } >build/test/CTestTestfile.cmake
