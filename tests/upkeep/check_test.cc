@@ -7,6 +7,7 @@
 #include "crypto/sha256.h"
 #include "repo/index_file.h"
 #include "repo/tree.h"
+#include "support/fault_store.h"
 #include "support/made_repository.h"
 #include "support/memory_store.h"
 #include "support/twin_store.h"
@@ -299,6 +300,36 @@ TEST_F(Check, ReadsThePacksThatAreChosenAndThoseThatWereDamagedBefore) {
   EXPECT_EQ(report.packs_read, 1u);
   EXPECT_THAT(whole, IsEmpty());
   EXPECT_THAT(report.damaged_packs, ElementsAre(location.pack));
+}
+
+TEST_F(Check, OnePackThatCannotBeReadNowKeepsNoOtherFromIt) {
+  const base::Id away = pack_of(repo::BlobType::data, content_.at(3));
+  const base::Id bad = pack_of(repo::BlobType::data, content_.at(15));
+  ASSERT_NE(away, bad);
+  memory_->damage({Kind::data, bad}, [&](base::Bytes& bytes) { flip(bytes, 20); });
+  const auto faulty = std::make_shared<test::FaultStore>(memory_);
+  bool all = false;
+  faulty->before_each([&](const test::StoreCall& call) {
+    if (call.op == test::StoreOp::get_range && (all || call.name.id == away))
+      throw base::IoError("slow down", 0, true);
+  });
+  repo::Repository repository(faulty, repository_->config(), repository_->key(),
+                              repository_->key_id());
+  CheckOptions options;
+  std::vector<base::Id> whole;
+  size_t there = 0;
+  options.read_data = true;
+  options.on_whole_pack = [&](const base::Id& pack) { whole.push_back(pack); };
+  options.on_packs = [&](std::span<const PackSize> packs) { there = packs.size(); };
+  const CheckReport report = check(repository, options);
+  ASSERT_TRUE(report.away);
+  EXPECT_STREQ(report.away->what(), "slow down");
+  EXPECT_THAT(report.damaged_packs, ElementsAre(bad));
+  EXPECT_EQ(report.packs_read, there - 1);
+  EXPECT_EQ(whole.size(), there - 2);
+  // Where none can be read it is the store.
+  all = true;
+  EXPECT_THROW(check(repository, options), base::IoError);
 }
 
 // Every kind of file, wrong and missing, beside a store that has it whole.

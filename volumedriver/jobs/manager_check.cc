@@ -102,6 +102,11 @@ upkeep::CheckReport Manager::check_once(Job& job, const std::string& by,
   }
   note_read();
   note_found(*repository, by, report);
+  if (report.away)
+    throw base::IoError(
+        std::string(report.away->what()) + "; the other packs were read, and " +
+            (report.ok() ? "are whole" : "what is wrong with them is in `davit status`"),
+        report.away->number(), true);
   return report;
 }
 
@@ -147,7 +152,7 @@ void Manager::note_found(const repo::Repository& repository, const std::string& 
           own != volume.options.end() && damage->affects_volume(volume.name))
         pinger_.send({own->second, "volume " + volume.name, PingEvent::failure,
                       "snapshots of it are damaged: " + damage->summary()});
-  } else if (was_damaged) {
+  } else if (was_damaged && !report.away) {
     damage_.clear(repository.id());
     spdlog::info("the repository is whole again");
     ping(nullptr, PingEvent::success, "the repository is whole again");

@@ -235,6 +235,10 @@ class Checker {
     check.stop = options_.stop;
     check.on_error = [&](uint32_t pack, const std::string& reason) { error_in_pack(pack, reason); };
     check.heal = [&](uint32_t pack) { return heal_pack(pack); };
+    check.on_away = [&](uint32_t, const base::IoError& error) {
+      --report_.packs_read;
+      if (!report_.away) report_.away = error;
+    };
     if (options_.on_whole_pack)
       check.on_whole = [&](uint32_t pack) { options_.on_whole_pack(table_.packs()[pack].id); };
     report_.bytes_read = read_packs(repository_, table_, sizes, check);

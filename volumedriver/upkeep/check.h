@@ -8,10 +8,12 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <vector>
 
+#include "base/errors.h"
 #include "base/progress.h"
 #include "repo/repository.h"
 #include "upkeep/data_subset.h"
@@ -25,7 +27,8 @@ struct CheckOptions {
   std::vector<base::Id> also_read{};
   base::Progress* progress = nullptr;
   std::stop_token stop{};
-  // Called before something is put right, by any thread; what it throws ends the check. May be empty.
+  // Called before something is put right, by any thread; what it throws ends the check. May be
+  // empty.
   std::function<void()> before_heal{};
   // Told of each pack that was read and is whole. One call at a time. May be empty.
   std::function<void(const base::Id& pack)> on_whole_pack{};
@@ -41,6 +44,8 @@ struct CheckReport {
   // All snapshots that cannot be restored as they were saved, and all packs that are missing or not
   // as they were written.
   std::vector<base::Id> damaged_snapshots, damaged_packs;
+  // Why a chosen pack could not be read now, where that is so: of this one nothing is known.
+  std::optional<base::IoError> away;
   uint64_t snapshots = 0, trees = 0, blobs = 0, packs = 0, packs_read = 0, bytes_read = 0;
   bool ok() const { return errors.empty(); }
 };

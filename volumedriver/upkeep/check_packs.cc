@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <mutex>
+#include <utility>
 
 #include "base/crew.h"
 #include "base/errors.h"
@@ -224,6 +225,7 @@ uint64_t read_packs(const repo::Repository& repository, const BlobTable& table,
   std::atomic<uint64_t> bytes_read{0};
   std::atomic<bool> failed{false};
   std::mutex large, healing, reporting;
+  bool is_away = false;  // the last pack; of `reporting`
   base::Crew crew([&] { failed = true; });
   const auto work = [&] {
     PackReader reader(repository, table);
@@ -232,15 +234,25 @@ uint64_t read_packs(const repo::Repository& repository, const BlobTable& table,
       if (!sizes[i]) continue;
       std::unique_lock one_at_a_time(large, std::defer_lock);
       if (*sizes[i] > kLargePack) one_at_a_time.lock();
-      std::string reason = reader.read(i, *sizes[i]);
-      if (!reason.empty() && options.heal) {
-        std::lock_guard lock(healing);
-        if (options.heal(i)) reason = reader.read_again(i);
+      std::string reason;
+      try {
+        reason = reader.read(i, *sizes[i]);
+        if (!reason.empty() && options.heal) {
+          std::lock_guard lock(healing);
+          if (options.heal(i)) reason = reader.read_again(i);
+        }
+      } catch (const base::IoError& error) {
+        if (!error.transient()) throw;
+        std::lock_guard lock(reporting);
+        if (std::exchange(is_away, true)) throw;
+        options.on_away(i, error);
+        continue;
       }
       bytes_read += reader.bytes_read();
       if (options.progress) options.progress->bytes_done += reader.bytes_read();
       if (*sizes[i] > kLargePack) reader.give_back();
       std::lock_guard lock(reporting);
+      is_away = false;
       if (!reason.empty())
         options.on_error(i, reason);
       else if (options.on_whole)

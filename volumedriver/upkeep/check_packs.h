@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "base/errors.h"
 #include "base/progress.h"
 #include "repo/repository.h"
 #include "upkeep/blob_table.h"
@@ -25,6 +26,9 @@ struct PackCheck {
   std::function<bool(uint32_t pack)> heal{};
   // Told of each pack that is whole. One call at a time. May be empty.
   std::function<void(uint32_t pack)> on_whole{};
+  // Told of a pack that the store cannot give now; the others are read. One call at a time. A
+  // second one with none read in between is the store's failure, and is thrown.
+  std::function<void(uint32_t pack, const base::IoError& error)> on_away;
 };
 
 // Reads every pack that is listed in `sizes` (by number in the table): its hash must be its name,
