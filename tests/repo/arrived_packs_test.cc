@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <filesystem>
 #include <thread>
 
@@ -88,7 +89,7 @@ TEST_F(ArrivedPacksTest, TheNextRunSendsOnlyTheRest) {
   EXPECT_EQ(lists().size(), 1u);
 
   const auto repository = open();
-  size_t packs = 0;
+  std::atomic<size_t> packs{0};
   store->after_each([&](const test::StoreCall& call) {
     packs += call.op == test::StoreOp::put && call.name.kind == Kind::data;
   });

@@ -304,7 +304,9 @@ TEST_F(Check, ReadsThePacksThatAreChosenAndThoseThatWereDamagedBefore) {
 
 TEST_F(Check, OnePackThatCannotBeReadNowKeepsNoOtherFromIt) {
   const base::Id away = pack_of(repo::BlobType::data, content_.at(3));
-  const base::Id bad = pack_of(repo::BlobType::data, content_.at(15));
+  base::Id bad = away;
+  for (const base::Id& id : content_)
+    if (bad == away) bad = pack_of(repo::BlobType::data, id);
   ASSERT_NE(away, bad);
   memory_->damage({Kind::data, bad}, [&](base::Bytes& bytes) { flip(bytes, 20); });
   const auto faulty = std::make_shared<test::FaultStore>(memory_);
