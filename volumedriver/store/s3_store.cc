@@ -142,8 +142,7 @@ void S3Store::make_bucket() {
 }
 
 void S3Store::put(const Name& name, std::span<const ByteView> pieces) {
-  Call call{"cannot write " + store::to_string(name) + " to " + describe(), "PUT",
-            path_of(name)};
+  Call call{"cannot write " + store::to_string(name) + " to " + describe(), "PUT", path_of(name)};
   call.body = pieces;
   if (name.kind == Kind::lock) call.grace = kGraceForALock;
   // The server compares it with what arrives: so what was damaged since it was hashed is refused.
