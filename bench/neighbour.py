@@ -1,6 +1,6 @@
-"""The latency that a busy container has beside a running backup: alone, beside davit, beside restic.
+"""The latency that a busy container has beside a running backup: alone, beside davit, beside davit with a limit, beside restic.
 
-All three share one file system on a loop device, on the disk: the container's file, the volume that is saved, and the
+All share one file system on a loop device, on the disk: the container's file, the volume that is saved, and the
 repositories. The container reads 4 KiB at a random place (O_DIRECT), writes 4 KiB at another and makes that durable
 (fdatasync), and pauses for a millisecond.
 """
@@ -21,6 +21,15 @@ ALONE_SECONDS = 10
 PAUSE_SECONDS = 0.001
 BLOCK = 4096
 FILE_BYTES = 256 * MIB
+LIMIT_MIB = 50  # a second
+
+
+class LimitedDavit(Davit):
+    name = f"davit, limit-upload {LIMIT_MIB} MiB/s"
+
+    def __init__(self, work, build):
+        super().__init__(work, build)
+        self.settings = {"DAVIT_LIMIT_UPLOAD": str(LIMIT_MIB << 10)}
 
 
 def keep_busy(path, stop, results):
@@ -88,7 +97,8 @@ def measure_on(work, build, restic, volume_mib, runs):
     busy, source = work / "busy", work / "source"
     generate = [build / "bench" / "davit-bench-data", "random"]
     subprocess.run([*generate, busy, str(FILE_BYTES), "1"], check=True)
-    tools = [Davit(work, build), Restic(work, restic)]
+    (work / "limited").mkdir()
+    tools = [Davit(work, build), LimitedDavit(work / "limited", build), Restic(work, restic)]
     measured = {name: ([], [], []) for name in ("alone", *(tool.name for tool in tools))}
 
     def add(name, latencies, took):
@@ -103,7 +113,7 @@ def measure_on(work, build, restic, volume_mib, runs):
             for tool in tools if number % 2 == 0 else reversed(tools):
                 for each in tools:
                     each.begin()
-                volume = tools[0].volume
+                volume = getattr(tool, "volume", tools[0].volume)
                 source.rename(volume / "file")
                 forget_pages(volume / "file")
                 os.sync()
