@@ -332,6 +332,9 @@ TEST_F(Check, OnePackThatCannotBeReadNowKeepsNoOtherFromIt) {
   // Where none can be read it is the store.
   all = true;
   EXPECT_THROW(check(repository, options), base::IoError);
+  // Nor is it a pack that is away where nothing may be put right any more.
+  options.before_heal = [] { throw base::IoError("the lock is lost", 0, true); };
+  EXPECT_THROW(check(*repository_, options), base::IoError);
 }
 
 // Every kind of file, wrong and missing, beside a store that has it whole.

@@ -237,16 +237,16 @@ uint64_t read_packs(const repo::Repository& repository, const BlobTable& table,
       std::string reason;
       try {
         reason = reader.read(i, *sizes[i]);
-        if (!reason.empty() && options.heal) {
-          std::lock_guard lock(healing);
-          if (options.heal(i)) reason = reader.read_again(i);
-        }
       } catch (const base::IoError& error) {
         if (!error.transient()) throw;
         std::lock_guard lock(reporting);
         if (std::exchange(is_away, true)) throw;
         options.on_away(i, error);
         continue;
+      }
+      if (!reason.empty() && options.heal) {
+        std::lock_guard lock(healing);
+        if (options.heal(i)) reason = reader.read_again(i);
       }
       bytes_read += reader.bytes_read();
       if (options.progress) options.progress->bytes_done += reader.bytes_read();
